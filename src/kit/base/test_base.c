@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "base/number.h"
+#include "base/source.h"
 #include "base/str.h"
 
 static void err_carries_context_and_exit_code(void **state)
@@ -244,6 +245,25 @@ static void digests_in_text(void **state)
 	assert_false(digest_parse(STR("sha256:../../x"), &back));
 }
 
+static void errors_show_their_place(void **state)
+{
+	struct source source = {"Dockerfile", STR("# one\nFORM \xc3\xa4 x\r\n\x1b[2J\n")};
+	struct err err = {0};
+
+	(void)state;
+	struct span span = source_span(&source, 11, 2);
+	assert_int_equal(span.line, 2);
+	assert_int_equal(span.col, 6);
+	assert_int_equal(
+		source_error(&err, ERR_INPUT, &source, span, "bad %s", "word"), -ERR_INPUT);
+	assert_string_equal(err.text, "Dockerfile:2:6: bad word");
+	assert_string_equal(err.hint, "  2 | FORM \xc3\xa4 x\n    |      ^");
+	span = (struct span){.line = 1, .col = 1, .end_line = 3, .end_col = 2};
+	cleanup(buf_done) struct buf b = {0};
+	source_excerpt(&source, span, 10, &b);
+	assert_string_equal(b.data, "  1 | # one\n  2 | FORM \xc3\xa4 x\n  3 | ?[2J\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -259,6 +279,7 @@ int main(void)
 		cmocka_unit_test(numbers_are_read_whole),
 		cmocka_unit_test(durations_follow_go),
 		cmocka_unit_test(digests_in_text),
+		cmocka_unit_test(errors_show_their_place),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
