@@ -23,10 +23,11 @@
 struct oci_reference {
 	const char *registry;	/* "docker.io", "ghcr.io", "127.0.0.1:5000"; lower case */
 	const char *repository; /* "library/python" */
-	const char *tag;	/* "latest" when neither tag nor digest was given; NULL with a digest only */
+	const char
+		*tag; /* "latest" when neither tag nor digest was given; NULL with a digest only */
 	bool has_digest;
 	struct digest digest;
-	const char *text;  /* canonical: docker.io/library/python:3.13-slim[@sha256:…] */
+	const char *text;	/* canonical: docker.io/library/python:3.13-slim[@sha256:…] */
 	const char *short_text; /* as docker prints it: python:3.13-slim */
 };
 
@@ -54,8 +55,8 @@ bool oci_platform_matches(const struct oci_platform *wanted, const struct oci_pl
 
 enum oci_media {
 	OCI_MEDIA_UNKNOWN,
-	OCI_MEDIA_INDEX,	/* OCI index or Docker manifest list */
-	OCI_MEDIA_MANIFEST,	/* OCI manifest or Docker schema 2 */
+	OCI_MEDIA_INDEX,    /* OCI index or Docker manifest list */
+	OCI_MEDIA_MANIFEST, /* OCI manifest or Docker schema 2 */
 	OCI_MEDIA_CONFIG,
 	OCI_MEDIA_LAYER_TAR,
 	OCI_MEDIA_LAYER_GZIP,
@@ -88,7 +89,8 @@ struct oci_manifest {
 must_use int oci_manifest_parse(struct arena *a, struct str json, struct str content_type,
 	struct oci_manifest *ret, struct err *err);
 
-/* The entry of an index for a platform, or NULL. Attestation entries (unknown/unknown) never match. */
+/* The entry of an index for a platform, or NULL. Attestation entries (unknown/unknown) never match.
+ */
 const struct oci_descriptor *oci_manifest_select(
 	const struct oci_manifest *index, const struct oci_platform *wanted);
 
@@ -122,15 +124,15 @@ struct oci_list {
 struct oci_config {
 	struct oci_platform platform;
 	const char *author, *created, *user, *working_dir, *stop_signal; /* "" when absent */
-	struct oci_list env;		/* NAME=value, in order */
+	struct oci_list env;						 /* NAME=value, in order */
 	struct oci_list cmd, entrypoint, shell;
-	struct oci_list exposed_ports;	/* "7860/tcp" */
+	struct oci_list exposed_ports; /* "7860/tcp" */
 	struct oci_list volumes;
 	struct oci_list onbuild;
 	struct oci_pair *labels;
 	size_t label_count;
 	struct oci_healthcheck healthcheck;
-	struct oci_list diff_ids;	/* "sha256:…", bottom first */
+	struct oci_list diff_ids; /* "sha256:…", bottom first */
 	struct oci_history *history;
 	size_t history_count;
 };

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RUN_RUN_H
+#define RUN_RUN_H
+
+/*
+ * Instances: an image running as a Space would on Hugging Face. Fresh disk at each start,
+ * UID 1000 whatever the image says, app_port the only way in, limits of the flavor.
+ *
+ * run_start() forks one box (sandbox/sandbox.h). Its PID 1 mounts the image's layers under
+ * a fresh upper directory, starts the container, and then is the way in: it holds the host's
+ * listening socket, lives in the Space's network namespace, and carries bytes between
+ * the two. It parses nothing of what it carries.
+ *
+ * State of an instance is a directory <data>/run/<id>/: `state` (key value lines), `log`
+ * (what the app wrote, by journal/), `lock` (held while it runs). A lock that is free
+ * means that the instance has ended, however that happened.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/argv.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "settings/settings.h"
+
+struct run_options {
+	const char *image_id; /* "sha256:…", in the local store */
+	const char *space;    /* "namespace/name", for people and SPACE_ID */
+	uint16_t app_port;
+	uint16_t host_port;   /* wanted port on the host */
+	bool host_port_fixed; /* asked for by the user: taken is an error, not the next free one */
+	const char *listen;   /* host address, default 127.0.0.1 */
+	struct argv env;      /* variables, secrets and built-in ones, already merged */
+	struct argv secret_names; /* of env: masked in whatever we print */
+	const char *flavor;
+	uint64_t memory; /* bytes */
+	uint32_t milli_cpus;
+	int64_t start_timeout; /* ns until app_port must answer */
+	int64_t stop_timeout;  /* ns between SIGTERM and SIGKILL; default 10 s */
+};
+
+enum run_event_kind {
+	RUN_STARTED, /* the container runs; text: what is waited for */
+	RUN_WAITING, /* still no answer; text: what was seen: "nothing listens yet", "listens on
+			127.0.0.1:8000" */
+	RUN_READY,   /* app_port answered; text: URL; status: HTTP status of the probe */
+	RUN_LOG,     /* text: bytes the app wrote */
+	RUN_WARNING, /* text: limits that do not hold, … */
+	RUN_EXITED,  /* the container ended; status: as waitpid; text: why, in words */
+	RUN_FAILED,  /* it did not come up: text: why; the container is gone */
+};
+
+struct run_event {
+	enum run_event_kind kind;
+	int status;
+	bool is_stderr;	  /* RUN_LOG */
+	int64_t duration; /* ns since the start */
+	struct str text;
+};
+
+struct run;
+
+must_use int run_start(const struct settings *settings, const struct run_options *options,
+	struct run **ret, struct err *err);
+
+/* Readable when run_next() has something. */
+int run_fd(const struct run *run);
+/* 0: ret holds an event, valid until the next call; RUN_E_NONE: nothing now; RUN_E_END: over. */
+enum { RUN_E_NONE = 1, RUN_E_END = 2 };
+must_use int run_next(struct run *run, struct run_event *ret, struct err *err);
+
+/* Ask it to stop (SIGTERM, then SIGKILL after stop_timeout); events go on until RUN_E_END. */
+void run_stop(struct run *run);
+/* Kills what still runs, removes the disk; the log and the state stay for `logs`. */
+void run_free(struct run *run);
+DEFINE_CLEANUP(struct run *, run_free);
+
+const char *run_id(const struct run *run);  /* twelve hex digits */
+const char *run_url(const struct run *run); /* "http://localhost:7860" */
+
+/* ---- Instances of all processes, for ps, logs and stop ---- */
+
+struct run_instance {
+	char id[16];
+	const char *space, *image_id, *url,
+		*stage;		     /* stage: APP_STARTING, RUNNING, STOPPED, RUNTIME_ERROR */
+	const char *reason;	     /* why it ended, in words; "" while it runs */
+	pid_t pid;		     /* the process to signal; 0 when ended */
+	const char *started, *ended; /* ISO 8601 */
+};
+
+struct run_list {
+	struct run_instance *items;
+	size_t count;
+};
+
+/* Newest first; ended ones only when `all`. Allocated in the arena. */
+struct arena;
+must_use int run_list(const struct settings *settings, struct arena *a, bool all,
+	struct run_list *ret, struct err *err);
+/* One by id, id prefix or space name (newest). ERR_MISSING names what there is. */
+must_use int run_find(const struct settings *settings, struct arena *a, const char *text,
+	struct run_instance *ret, struct err *err);
+/* SIGTERM to its process, wait for the end of it, `timeout` ns, then SIGKILL. */
+must_use int run_instance_stop(const struct settings *settings, const struct run_instance *instance,
+	int64_t timeout, struct err *err);
+/* Write its log to fd; follow until it ends if asked, from the last `tail` lines (< 0: all). */
+must_use int run_instance_log(const struct settings *settings, const struct run_instance *instance,
+	int fd, long tail, bool follow, bool timestamps, int cancel_fd, struct err *err);
+/* Forget ended instances beyond the newest `keep`, remove disks of dead ones. */
+must_use int run_sweep(const struct settings *settings, unsigned keep, struct err *err);
+
+#endif

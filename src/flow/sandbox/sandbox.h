@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SANDBOX_SANDBOX_H
+#define SANDBOX_SANDBOX_H
+
+/*
+ * Where foreign programs run. Two levels:
+ *
+ *	box	   a process of ours in user, mount and PID namespaces of its own. It is
+ *		   root there and nobody outside, it owns the layer store, it is PID 1: when it
+ *		   ends, in whatever way, every process and mount of the box ends with it.
+ *		   Builds and runs each live in one box.
+ *	container  what crun starts inside a box: a RUN step, or a Space.
+ *
+ * The box also holds a network namespace (served by pasta) which its containers share, and
+ * a scratch directory on a private tmpfs which nobody outside can see: bundles, secrets,
+ * the network namespace's file.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/argv.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "os/cgroup.h"
+
+/* ---- Identities ---- */
+
+/*
+ * How ids inside a box map to ids of the host. As an ordinary user: 0 is the user, 1 and up
+ * are the user's range in /etc/subuid and /etc/subgid, written by newuidmap. As real root:
+ * 0 and up are a range nobody else uses, written directly.
+ */
+struct sandbox_ids {
+	bool is_root;
+	uid_t root_uid; /* the host's id of the box's root: owner of the store */
+	gid_t root_gid;
+	uint32_t uid_base, gid_base; /* host id of the first mapped id after root (rootless) or of
+					id 0 (root) */
+	uint32_t count;		     /* ids mapped in all; at least 65536 */
+};
+
+/*
+ * Find the ranges for the calling user. `setting` is "base:count" for real root, or NULL.
+ * No range, or too small a one, is ERR_HOST with the command that adds it.
+ */
+must_use int sandbox_ids_find(const char *setting, struct sandbox_ids *ret, struct err *err);
+
+/* ---- Box ---- */
+
+struct sandbox_box {
+	pid_t pid;
+	int pidfd; /* readable when the box has ended */
+};
+
+/*
+ * Fork a box and call main(arg) in it; its return value is the box's exit code. The box dies
+ * with the calling process. `keep` lists descriptors (< 0 ends it) that stay open; all others but
+ * 0–2 are closed. Errors of the set-up (no user namespaces, no newuidmap, …) are returned
+ * here with their remedy, after the child has gone.
+ */
+must_use int sandbox_box_start(const struct sandbox_ids *ids, const int *keep,
+	int (*main)(void *arg), void *arg, struct sandbox_box *ret, struct err *err);
+
+/* SIGKILL to the box and wait: nothing of it is left when this returns. */
+void sandbox_box_kill(struct sandbox_box *box);
+/* Wait for its end; ret_status as waitpid(2). */
+must_use int sandbox_box_wait(struct sandbox_box *box, int *ret_status, struct err *err);
+
+/* Inside a box: the path of its scratch directory. */
+const char *sandbox_scratch(void);
+
+/* ---- Network, inside a box ---- */
+
+enum sandbox_network_mode {
+	SANDBOX_NETWORK_EGRESS, /* out through pasta; the host's loopback is unreachable */
+	SANDBOX_NETWORK_NONE,	/* loopback only */
+};
+
+/*
+ * The address, on the namespace's loopback interface, to which connections for a Space go.
+ * It is not in 127.0.0.0/8: an app that listens on 127.0.0.1 only is not reached.
+ */
+#define SANDBOX_ADDRESS "169.254.86.1"
+
+/*
+ * Make the network namespace of this box. `name_servers` (NULL: the host's) and the host's search
+ * list go to a resolv.conf in scratch. Call once; containers started later are in it.
+ */
+must_use int sandbox_network_start(
+	enum sandbox_network_mode mode, const struct argv *name_servers, struct err *err);
+/* Move the calling process into it: sockets it opens from now on are the Space's. */
+must_use int sandbox_network_enter(struct err *err);
+
+/* ---- Containers, inside a box ---- */
+
+enum sandbox_mount_kind { SANDBOX_BIND, SANDBOX_TMPFS };
+
+struct sandbox_mount {
+	enum sandbox_mount_kind kind;
+	const char *source; /* bind: absolute path in the box */
+	const char
+		*target; /* absolute path in the container; made if missing, removed afterwards */
+	bool read_only, no_exec;
+	uint64_t size; /* tmpfs: bytes, 0 for no limit of its own */
+	mode_t mode;   /* tmpfs */
+};
+
+/* What a container may do. */
+enum sandbox_rights {
+	SANDBOX_BUILD, /* Docker's default capabilities, new privileges allowed: sudo, apt */
+	SANDBOX_SPACE, /* none at all, no new privileges */
+};
+
+struct sandbox_container {
+	const char *id;	    /* one component, unique in the box */
+	const char *rootfs; /* absolute path of the mounted tree */
+	const char *hostname;
+	enum sandbox_rights rights;
+	struct argv args; /* args.items[0] is looked up in the container's PATH */
+	struct argv env;
+	const char *cwd; /* made, owned by uid:gid, if missing */
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups; /* supplementary */
+	size_t group_count;
+	const struct sandbox_mount *mounts;
+	size_t mount_count;
+	bool no_network;	     /* a namespace of its own without any interface but loopback */
+	const struct cgroup *cgroup; /* NULL: no limits */
+	int stdout_fd, stderr_fd;    /* stdin is empty */
+	const char *runtime;	     /* crun, or NULL for the one in PATH */
+};
+
+/*
+ * Start it. The process is a child of the calling process (PID 1 of the box) and its id is
+ * in ret_pid: wait for it with waitpid, end it with kill(SIGKILL), which takes all of the
+ * container with it. A program that is missing or not executable in the image is
+ * ERR_FAILED with the runtime's reason; a runtime that is missing or broken is ERR_HOST.
+ */
+must_use int sandbox_container_start(
+	const struct sandbox_container *container, pid_t *ret_pid, struct err *err);
+
+/* After its end: remove its bundle and the mount points that were made for it. */
+must_use int sandbox_container_clean(const struct sandbox_container *container, struct err *err);
+
+/* ---- What the host gives to containers ---- */
+
+/*
+ * The host's certificate authorities and proxy settings: environment variables
+ * (SSL_CERT_FILE, REQUESTS_CA_BUNDLE, PIP_CERT, NODE_EXTRA_CA_CERTS, …; HTTP_PROXY …) that are
+ * set where `env` does not have them yet, and the mount of the bundle (ret_mount; source NULL
+ * when there is none). Nothing of it is written to a layer.
+ */
+struct sandbox_host_trust {
+	const char *ca_bundle; /* path on the host, NULL for none */
+	const char *http_proxy, *https_proxy, *no_proxy;
+};
+
+void sandbox_trust_env(const struct sandbox_host_trust *trust, struct argv *env);
+/* Copy the bundle into scratch (readable by every user of the container) for the mount. */
+must_use int sandbox_trust_mount(
+	const struct sandbox_host_trust *trust, struct sandbox_mount *ret, struct err *err);
+
+/* ---- Doctor ---- */
+
+struct sandbox_requirement {
+	const char *name;   /* "user namespaces" */
+	bool found, needed; /* needed: without it nothing runs; else something is limited */
+	char detail[256];   /* version, path, or what is wrong */
+	char remedy[256];   /* the command that repairs it; "" when found */
+};
+
+/* Fills up to `max` entries, returns their number. */
+size_t sandbox_check(const char *runtime, struct sandbox_requirement *ret, size_t max);
+
+#endif
