@@ -26,7 +26,7 @@ struct cgroup_limits {
 struct cgroup;
 
 /*
- * Make the group `name` ("spaceport-…", one component) below this process's own group and
+ * Make the group "spaceport-PID-name" (`name` is one component) below this process's own group and
  * set the limits. Returns 0 even when some limit cannot be had: ret_missing then says which
  * and why ("memory: …"), for the user to be told; it is empty when all hold. A host
  * without any usable hierarchy gives a group that limits nothing.
@@ -56,7 +56,7 @@ void cgroup_usage(const struct cgroup *group, struct cgroup_usage *ret);
 /* Send a signal to every member (SIGKILL repeats until none is left, for a second at most). */
 void cgroup_kill(const struct cgroup *group, int sig);
 
-/* Remove empty groups `spaceport-*` that a killed process left behind. */
+/* Remove the groups that killed processes left behind, by the process id in their name. */
 void cgroup_sweep(void);
 
 #endif
