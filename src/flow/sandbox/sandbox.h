@@ -54,14 +54,25 @@ struct sandbox_box {
 	int pidfd; /* readable when the box has ended */
 };
 
+struct sandbox_box_options {
+	const struct sandbox_ids *ids;
+	/*
+	 * Absolute path of an existing directory that the box's root can reach: the private
+	 * tmpfs is mounted over it, in the box only.
+	 */
+	const char *scratch;
+	const int *keep; /* descriptors that stay open besides 0-2; < 0 ends the list */
+	int (*main)(void *arg);
+	void *arg;
+};
+
 /*
  * Fork a box and call main(arg) in it; its return value is the box's exit code. The box dies
- * with the calling process. `keep` lists descriptors (< 0 ends it) that stay open; all others but
- * 0–2 are closed. Errors of the set-up (no user namespaces, no newuidmap, …) are returned
- * here with their remedy, after the child has gone.
+ * with the calling process. Errors of the set-up (no user namespaces, no newuidmap, …) are
+ * returned here with their remedy, after the child has gone.
  */
-must_use int sandbox_box_start(const struct sandbox_ids *ids, const int *keep,
-	int (*main)(void *arg), void *arg, struct sandbox_box *ret, struct err *err);
+must_use int sandbox_box_start(
+	const struct sandbox_box_options *options, struct sandbox_box *ret, struct err *err);
 
 /* SIGKILL to the box and wait: nothing of it is left when this returns. */
 void sandbox_box_kill(struct sandbox_box *box);
@@ -120,7 +131,7 @@ struct sandbox_container {
 	enum sandbox_rights rights;
 	struct argv args; /* args.items[0] is looked up in the container's PATH */
 	struct argv env;
-	const char *cwd; /* made, owned by uid:gid, if missing */
+	const char *cwd; /* must exist */
 	uid_t uid;
 	gid_t gid;
 	const gid_t *groups; /* supplementary */
@@ -131,6 +142,7 @@ struct sandbox_container {
 	const struct cgroup *cgroup; /* NULL: no limits */
 	int stdout_fd, stderr_fd;    /* stdin is empty */
 	const char *runtime;	     /* crun, or NULL for the one in PATH */
+	struct sandbox_mountpoints *made; /* the room's own; NULL before the start */
 };
 
 /*
@@ -140,10 +152,13 @@ struct sandbox_container {
  * ERR_FAILED with the runtime's reason; a runtime that is missing or broken is ERR_HOST.
  */
 must_use int sandbox_container_start(
-	const struct sandbox_container *container, pid_t *ret_pid, struct err *err);
+	struct sandbox_container *container, pid_t *ret_pid, struct err *err);
 
-/* After its end: remove its bundle and the mount points that were made for it. */
-must_use int sandbox_container_clean(const struct sandbox_container *container, struct err *err);
+/*
+ * After its end, or a failed start: remove its bundle and those mount points made for it that
+ * are still what was made, and give their parents back the times they had.
+ */
+must_use int sandbox_container_clean(struct sandbox_container *container, struct err *err);
 
 /* ---- What the host gives to containers ---- */
 

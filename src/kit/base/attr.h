@@ -6,7 +6,7 @@
  * The compiler extensions this program allows itself, each behind one name.
  */
 
-/* The caller may not drop the result; a wilful drop is written (void) with a reason. */
+/* The caller may not drop the result; a wilful drop is written ignored(call), with a reason. */
 #define must_use __attribute__((__warn_unused_result__))
 
 /* Argument F is a printf format, its arguments begin at A (0 for a va_list). */
@@ -17,5 +17,11 @@
 #define unused_arg __attribute__((__unused__))
 
 #define array_size(a) (sizeof(a) / sizeof((a)[0]))
+
+/* (void) does not silence must_use in gcc. */
+static inline void ignored(int result)
+{
+	(void)result;
+}
 
 #endif

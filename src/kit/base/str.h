@@ -60,7 +60,7 @@ bool str_is_utf8(struct str s);
 /* A terminated copy on the heap. */
 char *str_dup(struct str s);
 
-/* For printf: "%.*s", STR_ARG(s) */
+/* For printf: "%.*s", STR_ARG(s). s is evaluated more than once. */
 #define STR_ARG(s) (int)(s).n, (s).p ? (s).p : ""
 
 #endif

@@ -73,24 +73,35 @@ static int write_synced(int dirfd, const char *name, struct str data, mode_t mod
 	return fsync(fd) == 0 ? 0 : err_sys(err, "fsync %s", name);
 }
 
-int file_replace(int dirfd, const char *name, struct str data, mode_t mode, struct err *err)
+static int sync_parent(int dirfd, const char *path, int dir_len, struct err *err)
 {
-	cleanup_free char *temp = xprintf(".%.200s.%d.tmp", name, (int)getpid());
+	cleanup_free char *parent = dir_len ? xstrndup(path, (size_t)dir_len) : xstrdup(".");
+	cleanup_close int dir = openat(dirfd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	/* A directory that may be written but not read cannot be synced. */
+	if (dir >= 0 && fsync(dir) < 0)
+		return err_sys(err, "fsync directory of %s", path);
+	return 0;
+}
+
+int file_replace(int dirfd, const char *path, struct str data, mode_t mode, struct err *err)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	int dir_len = (int)(name - path);
+	cleanup_free char *temp = xprintf("%.*s.%.200s.%d.tmp", dir_len, path, name, (int)getpid());
 
 	/* Only this process uses the name: what is there is from a dead one with our pid. */
 	if (unlinkat(dirfd, temp, 0) < 0 && errno != ENOENT)
 		return err_sys(err, "remove %s", temp);
 	int r = write_synced(dirfd, temp, data, mode, err);
-	if (r == 0 && renameat(dirfd, temp, dirfd, name) < 0)
-		r = err_sys(err, "rename to %s", name);
+	if (r == 0 && renameat(dirfd, temp, dirfd, path) < 0)
+		r = err_sys(err, "rename to %s", path);
 	if (r < 0) {
 		(void)unlinkat(dirfd, temp, 0); /* the first error is the one to tell */
 		return r;
 	}
-	cleanup_close int dir = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir >= 0 && fsync(dir) < 0)
-		return err_sys(err, "fsync directory of %s", name);
-	return 0;
+	return sync_parent(dirfd, path, dir_len, err);
 }
 
 static ssize_t copy_some(int from, int to, bool *range_works)

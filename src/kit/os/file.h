@@ -23,11 +23,11 @@ must_use int file_read(int dirfd, const char *path, size_t limit, struct buf *re
 must_use int file_write_fd(int fd, struct str data, struct err *err);
 
 /*
- * Replace `name` below dirfd: temporary file beside it, fsync, rename, fsync of the
- * directory. `name` is one component.
+ * Replace `path` below dirfd: temporary file beside it, fsync, rename, fsync of the
+ * directory. `path` is one of our own making: none of its parts is foreign.
  */
 must_use int file_replace(
-	int dirfd, const char *name, struct str data, mode_t mode, struct err *err);
+	int dirfd, const char *path, struct str data, mode_t mode, struct err *err);
 
 /* Copy bytes between descriptors inside the kernel where it can; until end of file. */
 must_use int file_copy(int from, int to, uint64_t *ret_bytes, struct err *err);

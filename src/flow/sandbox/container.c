@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/alloc.h"
+#include "base/number.h"
+#include "os/command.h"
+#include "os/dir.h"
+#include "os/file.h"
+#include "sandbox/internal.h"
+#include "sandbox/mountpoint.h"
+#include "sandbox/sandbox.h"
+
+enum { RUNTIME_SECONDS = 60 };
+
+/* /dev, /proc and /sys are mounts of the runtime's own: nothing is made there by us. */
+static bool is_in_fixed_mount(const char *path)
+{
+	static const char *const tops[] = {"/dev", "/proc", "/sys"};
+
+	for (size_t i = 0; i < array_size(tops); i++) {
+		size_t n = strlen(tops[i]);
+		if (strncmp(path, tops[i], n) == 0 && (path[n] == '/' || !path[n]))
+			return true;
+	}
+	return false;
+}
+
+static int make_mountpoint(
+	struct sandbox_mountpoints *made, int root, const struct sandbox_mount *m, struct err *err)
+{
+	struct stat st;
+	bool is_dir =
+		m->kind == SANDBOX_TMPFS || (stat(m->source, &st) == 0 && S_ISDIR(st.st_mode));
+
+	if (is_in_fixed_mount(m->target))
+		return 0;
+	int r = mountpoint_make(made, root, m->target, is_dir, err);
+	return r < 0 ? err_wrap(err, "mount on %s", m->target) : 0;
+}
+
+static int make_mountpoints(struct sandbox_container *c, struct err *err)
+{
+	struct sandbox_mount network[NETWORK_MOUNTS];
+	size_t network_count = network_mounts(network);
+	cleanup_close int root = open(c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = 0;
+
+	if (root < 0)
+		return err_sys(err, "open %s", c->rootfs);
+	c->made = mountpoints_new();
+	for (size_t i = 0; i < network_count && r == 0; i++)
+		r = make_mountpoint(c->made, root, &network[i], err);
+	for (size_t i = 0; i < c->mount_count && r == 0; i++)
+		r = make_mountpoint(c->made, root, &c->mounts[i], err);
+	return r;
+}
+
+static char *bundle_path(const struct sandbox_container *c, const char *suffix)
+{
+	return xprintf("%s/%s%s", sandbox_scratch(), c->id, suffix);
+}
+
+/* Parsing the profile costs a millisecond or two, so the result is kept for the box's life. */
+static int cached_seccomp(enum sandbox_rights rights, struct buf *ret, struct err *err)
+{
+	cleanup_free char *path = xprintf("%s/%d-" SCRATCH_SECCOMP, sandbox_scratch(), (int)rights);
+
+	if (file_read(AT_FDCWD, path, 1 << 20, ret, NULL) == 0)
+		return 0;
+	buf_clear(ret);
+	int r = seccomp_load(rights, ret, err);
+	return r < 0 ? r : file_replace(AT_FDCWD, path, buf_str(ret), 0600, err);
+}
+
+static int write_bundle(const struct sandbox_container *c, const char *bundle, struct err *err)
+{
+	cleanup(buf_done) struct buf seccomp = {0};
+	cleanup(buf_done) struct buf spec = {0};
+	cleanup_free char *config = xprintf("%s/config.json", bundle);
+
+	if (mkdir(bundle, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, "make %s", bundle);
+	int r = cached_seccomp(c->rights, &seccomp, err);
+	if (r < 0)
+		return r;
+	spec_print(c, buf_str(&seccomp), &spec);
+	/* It holds the environment, secrets of a Space among it: readable by the box only. */
+	return file_replace(AT_FDCWD, config, buf_str(&spec), 0600, err);
+}
+
+static int join_group(void *arg)
+{
+	return cgroup_join(arg);
+}
+
+static void fill_command(const struct sandbox_container *c, const char *bundle, const char *log,
+	const char *pid_file, struct command *ret)
+{
+	argv_add(&ret->argv, c->runtime ? c->runtime : "crun");
+	argv_printf(&ret->argv, "--root=%s/runtime", sandbox_scratch());
+	argv_add(&ret->argv, "--cgroup-manager=disabled");
+	argv_printf(&ret->argv, "--log=%s", log);
+	argv_add_all(&ret->argv, "run", "--detach", "--bundle", bundle, "--pid-file", pid_file,
+		c->id, NULL);
+	/* Nothing of the caller's environment: it may hold secrets. */
+	argv_printf(&ret->env, "PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
+	ret->stdout_fd = c->stdout_fd;
+	ret->stderr_fd = c->stderr_fd;
+	if (c->cgroup) {
+		ret->before_exec = join_group;
+		/* The callback's argument is not const for everybody's sake; the group is only
+		 * read. */
+		memcpy(&ret->arg, &c->cgroup, sizeof(ret->arg));
+	}
+}
+
+/* crun's log: "2026-…Z: message", the message possibly after `error` fields. */
+static struct str last_message(const struct buf *log)
+{
+	struct str rest = str_trim(buf_str(log)), line = STR("");
+
+	while (rest.p)
+		line = str_cut(&rest, '\n');
+	const char *stamp = memmem(line.p ? line.p : "", line.n, "Z: ", 3);
+	return stamp ? str_from_index(line, (size_t)(stamp - line.p) + 3) : line;
+}
+
+static bool contains(struct str text, const char *part)
+{
+	return memmem(text.p ? text.p : "", text.n, part, strlen(part));
+}
+
+static int explain_runtime(const struct sandbox_container *c, const char *log_path, struct err *err)
+{
+	cleanup(buf_done) struct buf log = {0};
+	const char *program = c->args.count ? c->args.items[0] : "";
+
+	ignored(file_read(AT_FDCWD, log_path, 1 << 16, &log, NULL)); /* empty: no reason known */
+	struct str said = last_message(&log);
+	if (contains(said, "executable file") || contains(said, "No such file or directory: OCI"))
+		return err_set(err, ERR_FAILED, "%s: program not found in the image", program);
+	if (contains(said, "open executable") || contains(said, "exec format") ||
+		contains(said, "xecutable"))
+		return err_set(
+			err, ERR_FAILED, "%s: cannot be executed: %.*s", program, STR_ARG(said));
+	return err_set(err, ERR_FAILED, "the runtime could not start the container: %.*s",
+		STR_ARG(said.n ? said : STR("it gave no reason")));
+}
+
+static int run_runtime(
+	const struct sandbox_container *c, const char *bundle, pid_t *ret_pid, struct err *err)
+{
+	cleanup(command_done) struct command command = COMMAND_INIT;
+	cleanup(buf_done) struct buf text = {0};
+	cleanup_free char *log = bundle_path(c, ".log");
+	cleanup_free char *pid_file = bundle_path(c, ".pid");
+	uint64_t number;
+	pid_t pid;
+	int status;
+
+	fill_command(c, bundle, log, pid_file, &command);
+	if (command_start(&command, &pid, err) < 0) {
+		err->kind = ERR_HOST;
+		return err_hint(err, "sudo apt-get install crun");
+	}
+	int r = command_wait(pid, &status, err);
+	if (r < 0)
+		return r;
+	if (status != 0)
+		return explain_runtime(c, log, err);
+	if (file_read(AT_FDCWD, pid_file, 64, &text, err) < 0)
+		return err_wrap(err, "runtime");
+	if (!parse_u64(str_trim(buf_str(&text)), INT32_MAX, &number))
+		return err_set(err, ERR_HOST, "runtime: %s holds no process id", pid_file);
+	*ret_pid = (pid_t)number;
+	return 0;
+}
+
+int sandbox_container_start(struct sandbox_container *c, pid_t *ret_pid, struct err *err)
+{
+	cleanup_free char *bundle = bundle_path(c, "");
+
+	int r = make_mountpoints(c, err);
+	if (r == 0)
+		r = write_bundle(c, bundle, err);
+	return r < 0 ? r : run_runtime(c, bundle, ret_pid, err);
+}
+
+int sandbox_container_clean(struct sandbox_container *c, struct err *err)
+{
+	static const char *const suffixes[] = {"", ".log", ".pid"};
+	cleanup_close int scratch = open(sandbox_scratch(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_free char *state = xprintf("runtime/%s", c->id);
+
+	if (c->made) {
+		mountpoints_remove(c->made);
+		mountpoints_free(c->made);
+		c->made = NULL;
+	}
+	if (scratch < 0)
+		return err_sys(err, "open scratch directory");
+	for (size_t i = 0; i < array_size(suffixes); i++) {
+		cleanup_free char *name = xprintf("%s%s", c->id, suffixes[i]);
+		int r = dir_remove_tree(scratch, name, err);
+		if (r < 0)
+			return r;
+	}
+	/* Without control groups `crun delete` would do just this, as one more process. */
+	return dir_remove_tree(scratch, state, err);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SANDBOX_INTERNAL_H
+#define SANDBOX_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "sandbox/sandbox.h"
+
+enum { SANDBOX_ID_COUNT = 65536 };
+
+/* Files in the scratch directory. */
+#define SCRATCH_NETNS	"netns"
+#define SCRATCH_RESOLV	"resolv.conf"
+#define SCRATCH_HOSTS	"hosts"
+#define SCRATCH_CA	"ca-bundle.crt"
+#define SCRATCH_SECCOMP "seccomp.json"
+
+/* A line of /etc/subuid, "name:base:count", for this user (by name or number)? */
+bool subid_line(
+	struct str line, struct str user, struct str uid, uint32_t *ret_base, uint32_t *ret_count);
+
+/* The device node that real root makes for pasta where /dev/net/tun is closed to others. */
+must_use int tun_prepare(const struct sandbox_ids *ids, const char *scratch, struct err *err);
+must_use int tun_use(const char *scratch, struct err *err);
+
+/* The name servers and search list of resolv.conf(5): pure, from text to text. */
+void resolv_rewrite(
+	struct str host, const struct argv *name_servers, struct buf *ret, bool *ret_loopback_only);
+
+/* resolv.conf and hosts of the box's network; the number of mounts, 0 without a network. */
+enum { NETWORK_MOUNTS = 2 };
+size_t network_mounts(struct sandbox_mount ret[static NETWORK_MOUNTS]);
+
+/* config.json of a container. `mounts` come after the fixed ones. */
+void spec_print(const struct sandbox_container *c, struct str seccomp, struct buf *ret);
+
+/*
+ * Docker's default seccomp profile in the form of containers-common, as the linux.seccomp
+ * object of the OCI runtime specification, for a container with the given capabilities.
+ */
+must_use int seccomp_translate(struct str profile, const char *const *caps, size_t cap_count,
+	const char *arch, struct buf *ret, struct err *err);
+/* Read and translate the host's profile; ret stays empty when there is none. */
+must_use int seccomp_load(enum sandbox_rights rights, struct buf *ret, struct err *err);
+
+extern const char *const build_caps[];
+extern const size_t build_cap_count;
+
+#endif

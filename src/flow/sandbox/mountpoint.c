@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sandbox/mountpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "os/dir.h"
+
+enum { MAX_LINKS = 20 };
+
+struct made {
+	int parent;
+	char name[256];
+	dev_t dev;
+	ino_t ino;
+	bool is_dir;
+	struct timespec times[2]; /* of the parent, before */
+};
+
+struct sandbox_mountpoints {
+	struct made *items;
+	size_t count, cap;
+};
+
+struct sandbox_mountpoints *mountpoints_new(void)
+{
+	return xcalloc(1, sizeof(struct sandbox_mountpoints));
+}
+
+void mountpoints_free(struct sandbox_mountpoints *all)
+{
+	if (!all)
+		return;
+	for (size_t i = 0; i < all->count; i++)
+		close(all->items[i].parent);
+	free(all->items);
+	free(all);
+}
+
+static int create(int parent, const char *name, bool is_dir)
+{
+	if (is_dir)
+		return mkdirat(parent, name, 0755);
+	cleanup_close int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	return fd < 0 ? -1 : 0;
+}
+
+static void remember(struct sandbox_mountpoints *all, struct dir_place *place,
+	const struct stat *parent, const struct stat *st)
+{
+	all->items = xgrow(all->items, &all->cap, all->count + 1, sizeof(*all->items));
+	struct made *m = &all->items[all->count++];
+	*m = (struct made){.parent = take_fd(&place->fd),
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.is_dir = S_ISDIR(st->st_mode),
+		.times = {parent->st_atim, parent->st_mtim}};
+	memcpy(m->name, place->name, sizeof(m->name));
+}
+
+static int make_path(struct sandbox_mountpoints *all, int root, const char *path, bool is_dir,
+	int links, struct err *err);
+
+/* The runtime follows a link that leads nowhere, inside the root: so its target is made. */
+static int make_target(struct sandbox_mountpoints *all, int root, const char *path,
+	const struct dir_place *place, bool is_dir, int links, struct err *err)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlinkat(place->fd, place->name, target, sizeof(target) - 1);
+
+	if (n <= 0 || links >= MAX_LINKS)
+		return err_set(err, ERR_INPUT, "mount point %s: too many links", path);
+	target[n] = '\0';
+	cleanup_free char *full =
+		target[0] == '/'
+			? xstrdup(target)
+			: xprintf("%.*s/%s", (int)(strrchr(path, '/') - path), path, target);
+	return make_path(all, root, full, is_dir, links + 1, err);
+}
+
+/* One component whose parent exists. */
+static int make_one(struct sandbox_mountpoints *all, int root, const char *path, bool is_dir,
+	int links, struct err *err)
+{
+	cleanup(dir_place_done) struct dir_place place = DIR_PLACE_NONE;
+	struct stat parent, st;
+
+	int r = dir_find_place(root, path, &place, err);
+	if (r < 0)
+		return r;
+	if (fstat(place.fd, &parent) < 0)
+		return err_sys(err, "stat parent of %s", path);
+	if (fstatat(place.fd, place.name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
+		return make_target(all, root, path, &place, is_dir, links, err);
+	if (create(place.fd, place.name, is_dir) < 0)
+		return err_sys(err, "make mount point %s", path);
+	if (fstatat(place.fd, place.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, "stat %s", path);
+	remember(all, &place, &parent, &st);
+	return 0;
+}
+
+static bool exists(int root, const char *path)
+{
+	cleanup_close int fd = dir_open_in_root(root, path, O_PATH, 0, NULL);
+
+	return fd >= 0;
+}
+
+static int make_path(struct sandbox_mountpoints *all, int root, const char *path, bool is_dir,
+	int links, struct err *err)
+{
+	size_t len = strlen(path);
+
+	for (size_t end = 1; end <= len; end++) {
+		if (path[end] != '/' && path[end] != '\0')
+			continue;
+		cleanup_free char *prefix = xstrndup(path, end);
+		if (exists(root, prefix))
+			continue;
+		int r = make_one(all, root, prefix, end < len || is_dir, links, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int mountpoint_make(
+	struct sandbox_mountpoints *all, int root, const char *path, bool is_dir, struct err *err)
+{
+	return make_path(all, root, path, is_dir, 0, err);
+}
+
+static void remove_one(const struct made *m)
+{
+	struct stat st;
+
+	if (fstatat(m->parent, m->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != m->dev ||
+		st.st_ino != m->ino || (!m->is_dir && st.st_size != 0))
+		return;
+	/* A directory that has got content stays: the step put it there. */
+	if (unlinkat(m->parent, m->name, m->is_dir ? AT_REMOVEDIR : 0) < 0)
+		return;
+	cleanup_close int dir = openat(m->parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir >= 0)
+		(void)futimens(dir, m->times); /* only tidiness is lost */
+}
+
+void mountpoints_remove(struct sandbox_mountpoints *all)
+{
+	while (all->count) {
+		struct made *m = &all->items[--all->count];
+		remove_one(m);
+		close(m->parent);
+	}
+}
