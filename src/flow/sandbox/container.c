@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
@@ -152,6 +154,42 @@ static int explain_runtime(const struct sandbox_container *c, const char *log_pa
 		STR_ARG(said.n ? said : STR("it gave no reason")));
 }
 
+/* The parent of a process, 0 when it is gone. The name in "pid (name) state ppid" is foreign. */
+static pid_t parent_of(pid_t pid)
+{
+	cleanup(buf_done) struct buf text = {0};
+	cleanup_free char *path = xprintf("/proc/%d/stat", (int)pid);
+	uint64_t ppid;
+
+	if (file_read(AT_FDCWD, path, 4096, &text, NULL) < 0)
+		return 0;
+	struct str rest = buf_str(&text);
+	rest = str_from_index(rest, str_rfind(rest, ')') + 1);
+	(void)str_cut(&rest, ' ');
+	(void)str_cut(&rest, ' '); /* the state */
+	return parse_u64(str_cut(&rest, ' '), INT32_MAX, &ppid) ? (pid_t)ppid : 0;
+}
+
+/*
+ * A detached runtime leaves its own child between us and the container for a moment after
+ * it has ended itself. Until that one ends too, the container is not ours to wait for.
+ */
+static int wait_for_adoption(pid_t pid, struct err *err)
+{
+	for (;;) {
+		pid_t parent = parent_of(pid);
+		if (parent == getpid())
+			return 0;
+		if (parent == 0)
+			return err_set(err, ERR_SYSTEM, "the container's process has vanished");
+		cleanup_close int fd = (int)syscall(SYS_pidfd_open, parent, 0);
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		if (fd >= 0 && poll(&p, 1, RUNTIME_SECONDS * 1000) == 0)
+			return err_set(err, ERR_HOST, "the runtime does not end");
+		(void)waitpid(parent, NULL, WNOHANG); /* by now a child of ours as well */
+	}
+}
+
 static int run_runtime(
 	const struct sandbox_container *c, const char *bundle, pid_t *ret_pid, struct err *err)
 {
@@ -178,7 +216,7 @@ static int run_runtime(
 	if (!parse_u64(str_trim(buf_str(&text)), INT32_MAX, &number))
 		return err_set(err, ERR_HOST, "runtime: %s holds no process id", pid_file);
 	*ret_pid = (pid_t)number;
-	return 0;
+	return wait_for_adoption(*ret_pid, err);
 }
 
 int sandbox_container_start(struct sandbox_container *c, pid_t *ret_pid, struct err *err)
