@@ -173,7 +173,9 @@ static void close_others(const int *keep, int extra)
 	size_t n = 0;
 	unsigned from = 3;
 
-	for (size_t i = 0; keep && keep[i] >= 0 && n < array_size(kept) - 1; i++)
+	if (!keep)
+		return;
+	for (size_t i = 0; keep[i] >= 0 && n < array_size(kept) - 1; i++)
 		kept[n++] = keep[i];
 	kept[n++] = extra;
 	qsort(kept, n, sizeof(*kept), compare_fds);

@@ -61,7 +61,8 @@ struct sandbox_box_options {
 	 * tmpfs is mounted over it, in the box only.
 	 */
 	const char *scratch;
-	const int *keep; /* descriptors that stay open besides 0-2; < 0 ends the list */
+	/* Descriptors that stay open besides 0-2, < 0 ends the list; NULL: all of them. */
+	const int *keep;
 	int (*main)(void *arg);
 	void *arg;
 };
@@ -78,6 +79,36 @@ must_use int sandbox_box_start(
 void sandbox_box_kill(struct sandbox_box *box);
 /* Wait for its end; ret_status as waitpid(2). */
 must_use int sandbox_box_wait(struct sandbox_box *box, int *ret_status, struct err *err);
+
+/* ---- Work: a box that does one thing and reports ---- */
+
+struct sandbox_channel; /* the box's end */
+
+/* Messages are at most this long; longer ones are a bug of the sender. */
+enum { SANDBOX_MESSAGE_MAX = 64 * 1024 };
+
+/* Tell the outside. A peer that has gone is no error: the box is about to end. */
+void sandbox_tell(struct sandbox_channel *channel, struct str message);
+
+struct sandbox_work {
+	const struct sandbox_ids *ids;
+	const char *scratch;
+	/* In the box. Its error becomes that of sandbox_work_run(). */
+	int (*work)(void *arg, struct sandbox_channel *channel, struct err *err);
+	/* Outside, for each sandbox_tell(); the message is foreign. NULL: dropped. */
+	void (*on_message)(void *arg, struct str message);
+	/* In this process, once the box has started: to close what only the box needs. NULL: no. */
+	void (*on_started)(void *arg);
+	void *arg;
+	int cancel_fd;	  /* readable: kill it (ERR_CANCELLED); < 0 for none */
+	int64_t deadline; /* clock_now() at which it is killed (ERR_LIMIT); 0 for none */
+};
+
+/*
+ * Start a box, relay its messages, return when it has ended and nothing of it is left. The
+ * box has all of this process's memory and descriptors as they are now.
+ */
+must_use int sandbox_work_run(const struct sandbox_work *work, struct err *err);
 
 /* Inside a box: the path of its scratch directory. */
 const char *sandbox_scratch(void);

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/fields.h"
 #include "base/map.h"
 #include "base/number.h"
 #include "base/source.h"
@@ -245,6 +246,26 @@ static void digests_in_text(void **state)
 	assert_false(digest_parse(STR("sha256:../../x"), &back));
 }
 
+static void fields_are_bounded(void **state)
+{
+	cleanup(buf_done) struct buf b = {0};
+
+	(void)state;
+	buf_add_u32(&b, 7);
+	buf_add_u64(&b, UINT64_C(1) << 40);
+	buf_add_field(&b, STR("text"));
+	struct fields f = {.rest = buf_str(&b)};
+	assert_int_equal(fields_u32(&f), 7);
+	assert_true(fields_u64(&f) == UINT64_C(1) << 40);
+	assert_true(str_is(fields_str(&f), "text"));
+	assert_false(f.bad);
+	assert_int_equal(fields_u32(&f), 0);
+	assert_true(f.bad);
+	f = (struct fields){.rest = str_slice(buf_str(&b), 12, b.len - 1)};
+	assert_int_equal(fields_str(&f).n, 0);
+	assert_true(f.bad);
+}
+
 static void errors_show_their_place(void **state)
 {
 	struct source source = {"Dockerfile", STR("# one\nFORM \xc3\xa4 x\r\n\x1b[2J\n")};
@@ -280,6 +301,7 @@ int main(void)
 		cmocka_unit_test(durations_follow_go),
 		cmocka_unit_test(digests_in_text),
 		cmocka_unit_test(errors_show_their_place),
+		cmocka_unit_test(fields_are_bounded),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);

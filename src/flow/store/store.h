@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+/*
+ * What this host keeps: the state directory as one thing, and the ways in which images come
+ * into it. Commands and stages open the store once, and from it the layer store and the image
+ * store.
+ *
+ *	<data>/store/	owned by the boxes' root, mode 0700: layers (layer/layer.h), images
+ *			(image/image.h). Written by boxes only; read from outside.
+ *	<data>/run/	instances (run/run.h), owned by the caller
+ *	<data>/contexts/	what is known of build contexts' files (tree/tree.h), the caller's
+ *	<data>/scratch/	empty: where boxes mount their private tmpfs
+ */
+#include "base/arena.h"
+#include "base/err.h"
+#include "image/image.h"
+#include "layer/layer.h"
+#include "oci/oci.h"
+#include "sandbox/sandbox.h"
+#include "settings/settings.h"
+
+struct store;
+
+/*
+ * Open the state directory, making what is missing with the right owners. `settings` must
+ * outlive it. Needs no namespace. ERR_HOST when the user has no subordinate ids.
+ */
+must_use int store_open(const struct settings *settings, struct store **ret, struct err *err);
+void store_free(struct store *store);
+DEFINE_CLEANUP(struct store *, store_free);
+
+const struct settings *store_settings(const struct store *store);
+const struct sandbox_ids *store_ids(const struct store *store);
+int store_data(const struct store *store); /* descriptor of <data> */
+int store_dir(const struct store *store);  /* descriptor of <data>/store, for the two below */
+const char *store_scratch(const struct store *store); /* for sandbox_box_options */
+/* For reading, from anywhere; both live as long as the store. */
+struct layer_store *store_layers(struct store *store);
+struct image_store *store_images(struct store *store);
+
+/* ---- Inside a box ---- */
+
+/*
+ * Pull into stores that were opened for writing in this box. Layers are unpacked into the
+ * layer store, each in a process of its own.
+ */
+must_use int store_pull_in_box(const struct store *store, struct layer_store *layers,
+	struct image_store *images, struct arena *a, const struct oci_reference *reference,
+	const struct image_watcher *watcher, struct image_record *ret, struct err *err);
+
+/* ---- From outside: these start a box for the work ---- */
+
+struct store_transfer {
+	image_progress_fn *on_progress; /* called in this process; NULL for none */
+	void *arg;
+	int cancel_fd; /* readable: stop (ERR_CANCELLED); < 0 for none */
+};
+
+/* Pull, whether or not the name is known here already. */
+must_use int store_pull(struct store *store, struct arena *a, const struct oci_reference *reference,
+	const struct store_transfer *transfer, struct image_record *ret, struct err *err);
+
+/* Import an archive; ret_count images, the last one in ret. */
+must_use int store_import(struct store *store, struct arena *a, const struct image_archive *archive,
+	const struct store_transfer *transfer, struct image_record *ret, size_t *ret_count,
+	struct err *err);
+
+/*
+ * Remove a name or an image (image_remove()), and the layers that no image needs any more.
+ * IMAGE_E_ABSENT when there is none. ret_layers: how many layers went.
+ */
+must_use int store_remove(struct store *store, struct arena *a, struct str text, bool force,
+	struct image_removed *ret, size_t *ret_layers, struct err *err);
+
+#endif
