@@ -17,6 +17,7 @@
 #include "base/number.h"
 #include "base/source.h"
 #include "base/str.h"
+#include "base/suggest.h"
 
 static void err_carries_context_and_exit_code(void **state)
 {
@@ -285,6 +286,44 @@ static void errors_show_their_place(void **state)
 	assert_string_equal(b.data, "  1 | # one\n  2 | FORM \xc3\xa4 x\n  3 | ?[2J\n");
 }
 
+static void suggestions_are_near(void **state)
+{
+	static const char *const words[] = {
+		"FROM", "FORMAT", "app_port", "app_file", "cpu-basic", "a10g-large", "a10g-small"};
+	static const struct {
+		const char *written, *best;
+	} rows[] = {
+		{"FORM", "FROM"},
+		{"from", "FROM"},
+		{"app-port", "app_port"},
+		{"appport", "app_port"},
+		{"ap_port", "app_port"},
+		{"a10-large", "a10g-large"},
+		{"a10g-lagre", "a10g-large"},
+		{"cpu_basic", "cpu-basic"},
+		{"port", NULL},
+		{"x", NULL},
+		{"", NULL},
+		{"a10g-largest-of-them", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_size(rows); i++) {
+		struct suggest near = {.written = str_of(rows[i].written)};
+		for (size_t j = 0; j < array_size(words); j++)
+			suggest_offer(&near, words[j]);
+		if (rows[i].best)
+			assert_string_equal(near.best, rows[i].best);
+		else
+			assert_null(near.best);
+	}
+	char longest[200];
+	memset(longest, 'a', sizeof(longest));
+	struct suggest near = {.written = str_from(longest, sizeof(longest))};
+	suggest_offer(&near, "a");
+	assert_null(near.best);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +341,7 @@ int main(void)
 		cmocka_unit_test(digests_in_text),
 		cmocka_unit_test(errors_show_their_place),
 		cmocka_unit_test(fields_are_bounded),
+		cmocka_unit_test(suggestions_are_near),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
