@@ -121,6 +121,22 @@ int err_hint(struct err *err, const char *fmt, ...)
 	return -(int)err->kind;
 }
 
+int err_hint_add(struct err *err, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!err)
+		return -(int)ERR_SYSTEM;
+	size_t used = strlen(err->hint);
+	if (used && used < sizeof(err->hint) - 1)
+		err->hint[used++] = '\n';
+	va_start(ap, fmt);
+	format(err->hint + used, sizeof(err->hint) - used, fmt, ap);
+	va_end(ap);
+	replace_controls(err->hint, 1);
+	return -(int)err->kind;
+}
+
 void err_clear(struct err *err)
 {
 	*err = (struct err){0};

@@ -59,6 +59,9 @@ int err_wrap(struct err *err, const char *fmt, ...) printf_like(2, 3);
 /* Set the hint (the remedy). Returns -kind. */
 int err_hint(struct err *err, const char *fmt, ...) printf_like(2, 3);
 
+/* Append a line to the hint. Returns -kind. */
+int err_hint_add(struct err *err, const char *fmt, ...) printf_like(2, 3);
+
 void err_clear(struct err *err);
 
 /* The process exit code that a kind means: 1 failed, 2 usage, 3 host, 4 internal. */

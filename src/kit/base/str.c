@@ -112,13 +112,15 @@ struct str str_cut(struct str *rest, char sep)
 	return part;
 }
 
-/* Length of the well-formed UTF-8 sequence at p (Unicode 15, table 3-7), or 0. */
-static size_t utf8_length(const unsigned char *p, size_t n)
+/* Unicode 15, table 3-7. */
+size_t str_utf8_length(struct str s)
 {
-	if (p[0] < 0x80)
-		return 1;
+	const unsigned char *p = (const unsigned char *)s.p;
+
+	if (s.n == 0 || p[0] < 0x80)
+		return s.n ? 1 : 0;
 	size_t len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-	if (p[0] < 0xc2 || p[0] > 0xf4 || len > n)
+	if (p[0] < 0xc2 || p[0] > 0xf4 || len > s.n)
 		return 0;
 	for (size_t i = 1; i < len; i++)
 		if ((p[i] & 0xc0) != 0x80)
@@ -131,13 +133,12 @@ static size_t utf8_length(const unsigned char *p, size_t n)
 
 bool str_is_utf8(struct str s)
 {
-	const unsigned char *p = (const unsigned char *)s.p;
-
-	for (size_t i = 0; i < s.n;) {
-		size_t len = utf8_length(p + i, s.n - i);
-		if (len == 0 || p[i] < 0x20 || p[i] == 0x7f)
+	while (s.n) {
+		size_t len = str_utf8_length(s);
+		unsigned char c = (unsigned char)s.p[0];
+		if (len == 0 || c < 0x20 || c == 0x7f)
 			return false;
-		i += len;
+		s = str_from_index(s, len);
 	}
 	return true;
 }

@@ -35,6 +35,21 @@ static void err_carries_context_and_exit_code(void **state)
 	assert_int_equal(err.sys, ENOENT);
 }
 
+static void hints_grow_by_lines(void **state)
+{
+	struct err err = {0};
+
+	(void)state;
+	(void)err_set(&err, ERR_HOST, "no tun");
+	assert_int_equal(err_hint_add(&err, "one %d", 1), -ERR_HOST);
+	assert_string_equal(err.hint, "one 1");
+	(void)err_hint_add(&err, "two\x1b");
+	assert_string_equal(err.hint, "one 1\ntwo?");
+	for (int i = 0; i < 100; i++)
+		(void)err_hint_add(&err, "0123456789");
+	assert_true(strlen(err.hint) < sizeof(err.hint));
+}
+
 static void err_wrap_never_overflows(void **state)
 {
 	struct err err = {0};
@@ -328,6 +343,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(err_carries_context_and_exit_code),
+		cmocka_unit_test(hints_grow_by_lines),
 		cmocka_unit_test(err_wrap_never_overflows),
 		cmocka_unit_test(str_cut_sees_each_part_once),
 		cmocka_unit_test(str_trims_and_compares),
