@@ -143,6 +143,15 @@ bool str_is_utf8(struct str s)
 	return true;
 }
 
+struct str str_head(struct str s, size_t max)
+{
+	if (s.n <= max)
+		return s;
+	while (max && ((unsigned char)s.p[max] & 0xc0) == 0x80)
+		max--;
+	return str_from(s.p, max);
+}
+
 char *str_dup(struct str s)
 {
 	return xstrndup(s.p ? s.p : "", s.n);

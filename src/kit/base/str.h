@@ -57,6 +57,9 @@ struct str str_cut(struct str *rest, char sep);
 /* Is every byte printable UTF-8 without control characters? */
 bool str_is_utf8(struct str s);
 
+/* The first max bytes, less a character that would be cut in half: for messages. */
+struct str str_head(struct str s, size_t max);
+
 /* Length of the well-formed UTF-8 sequence that s begins with; 0: there is none. */
 size_t str_utf8_length(struct str s);
 

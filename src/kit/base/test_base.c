@@ -117,6 +117,14 @@ static void utf8_is_judged_by_the_table(void **state)
 	(void)state;
 	for (size_t i = 0; i < array_size(rows); i++)
 		assert_int_equal(str_is_utf8(str_of(rows[i].text)), rows[i].good);
+	assert_int_equal(str_utf8_length(STR("\xe2\x82\xac x")), 3);
+	assert_int_equal(str_utf8_length(STR("\n")), 1);
+	assert_int_equal(str_utf8_length(STR("\x82")), 0);
+	assert_int_equal(str_utf8_length(STR("")), 0);
+	assert_int_equal(str_head(STR("a\xe2\x82\xac"), 3).n, 1);
+	assert_int_equal(str_head(STR("a\xe2\x82\xac"), 4).n, 4);
+	assert_int_equal(str_head(STR("abc"), 2).n, 2);
+	assert_int_equal(str_head(STR("\x82\x82\x82"), 2).n, 0);
 }
 
 static void buf_grows_and_cuts(void **state)
