@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef IMAGE_IMAGE_H
+#define IMAGE_IMAGE_H
+
+/*
+ * Images: found in the local store, pulled from registries, imported from archives.
+ *
+ * An image is its configuration plus the ordered names of its layers; its id is the digest
+ * of the configuration's bytes. Layers themselves live elsewhere: what is pulled or imported
+ * goes into a layer sink that the caller gives, and this room keeps only the keys under
+ * which the sink knows them.
+ *
+ *	<data>/images/records/<hex of id>.json	 one image, written whole, never changed
+ *	<data>/images/names/<hex of name>.json	 one name: the image it means
+ *	<data>/images/partial/<hex of digest>	 a blob that is being fetched, or was when
+ *						 something broke; the next pull continues it
+ *	<data>/images/lock			 held while names and records change
+ *
+ * A record is written before the first name that means it and removed after the last, so a
+ * crash leaves at worst a record without names. Nothing is believed that is not verified:
+ * manifests, configurations and blobs against their digests and sizes, unpacked layers
+ * against the configuration's diff IDs, a record against its id.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "oci/oci.h"
+
+/* ---- The local store ---- */
+
+struct image_store;
+
+/* data_fd: the state directory; not kept. Makes what is missing. */
+must_use int image_store_open(int data_fd, struct image_store **ret, struct err *err);
+void image_store_free(struct image_store *store);
+DEFINE_CLEANUP(struct image_store *, image_store_free);
+
+enum image_origin { IMAGE_PULLED, IMAGE_BUILT, IMAGE_IMPORTED };
+
+/* "pulled", "built", "imported" */
+const char *image_origin_name(enum image_origin origin);
+
+struct image_record {
+	struct digest id; /* of the configuration's bytes */
+	enum image_origin origin;
+	struct str config;	      /* the JSON document, byte for byte */
+	struct oci_list layers;	      /* keys of the layer store, bottom first */
+	struct oci_list names;	      /* canonical references with a tag; see image_tag() */
+	struct oci_list repo_digests; /* "docker.io/library/python@sha256:…" */
+	const char *added;	      /* when it came here: "2026-11-24T21:40:42.123Z" */
+	uint64_t size; /* bytes of its layers as the origin counts them; 0: unknown */
+};
+
+/* Outcomes. */
+enum { IMAGE_E_ABSENT = 1 };
+
+/*
+ * Find by name ("python:3.13-slim"), by digest reference ("python@sha256:…"), by id
+ * ("sha256:…", or at least 4 of its hex digits). A name wins over an id. Everything in ret
+ * lives in the arena; `names` is filled only by image_list() and image_names(). Returns
+ * IMAGE_E_ABSENT when there is none; an id prefix that several images share is ERR_INPUT.
+ */
+must_use int image_find(struct image_store *store, struct arena *a, struct str text,
+	struct image_record *ret, struct err *err);
+
+/* All images with their names, newest first. */
+must_use int image_list(struct image_store *store, struct arena *a, struct image_record **ret,
+	size_t *ret_count, struct err *err);
+
+/* Fill record->names. */
+must_use int image_names(
+	struct image_store *store, struct arena *a, struct image_record *record, struct err *err);
+
+/*
+ * Keep a record. id is computed from config, `added` set to now if NULL. Saving what is
+ * there already is fast and changes nothing.
+ */
+must_use int image_save(struct image_store *store, struct image_record *record, struct err *err);
+
+/* Let a name mean this image from now on. A digest in the reference is not part of it. */
+must_use int image_tag(struct image_store *store, const struct oci_reference *name,
+	const struct digest *id, struct err *err);
+
+struct image_removed {
+	struct oci_list names; /* untagged */
+	bool record;	       /* the record went as well */
+	struct digest id;
+};
+
+/*
+ * By name: untag it, and with its last name remove the image. By id: refused (ERR_BUSY) when it
+ * has more than one name, unless `force`. Layers stay; whoever owns them collects those that no
+ * record mentions. IMAGE_E_ABSENT when there is none.
+ */
+must_use int image_remove(struct image_store *store, struct arena *a, struct str text, bool force,
+	struct image_removed *ret, struct err *err);
+
+/* ---- Where layers go ---- */
+
+/* A verified stream of an uncompressed tar, as a sink sees it; opaque. */
+struct image_stream;
+
+/* Read the tar here until end of file. */
+int image_stream_fd(const struct image_stream *stream);
+/*
+ * After end of file, before anything becomes visible: were size, digest and diff ID what the
+ * manifest and the configuration promised? An end of file alone does not say so. < 0: throw
+ * away what was unpacked and return this.
+ */
+must_use int image_stream_verified(struct image_stream *stream, struct err *err);
+
+struct image_layer_sink {
+	/* The key under which the store knows, or will know, the layer of this diff ID. */
+	void (*key)(void *arg, const struct digest *diff_id, struct buf *ret);
+	/* Is it there already? */
+	bool (*has)(void *arg, const struct digest *diff_id);
+	/*
+	 * Unpack it. Called in a process of its own, several at once; that process may be
+	 * killed at any moment. What it publishes must survive it.
+	 */
+	int (*unpack)(void *arg, const struct digest *diff_id, struct image_stream *stream,
+		struct err *err);
+	void *arg;
+};
+
+/* ---- Progress ---- */
+
+enum image_phase {
+	IMAGE_RESOLVE,	/* asking for the manifest; text: where */
+	IMAGE_EXISTS,	/* the layer is in the store already */
+	IMAGE_DOWNLOAD, /* done of total bytes, compressed */
+	IMAGE_UNPACK,	/* all bytes are here; the rest is being unpacked */
+	IMAGE_DONE,	/* this layer is in the store */
+};
+
+/* "resolve", "exists", "download", "unpack", "done" */
+const char *image_phase_name(enum image_phase phase);
+
+struct image_progress {
+	const char *image; /* canonical reference, or the archive's path */
+	enum image_phase phase;
+	struct digest layer; /* digest of the blob, as the manifest has it */
+	size_t index, count; /* which layer of how many */
+	uint64_t done, total;
+	const char *text; /* IMAGE_RESOLVE: the registry or mirror; else "" */
+};
+
+typedef void image_progress_fn(void *arg, const struct image_progress *progress);
+
+struct image_watcher {
+	image_progress_fn *on_progress;	 /* NULL: none */
+	bool (*is_cancelled)(void *arg); /* asked at least once a second; NULL: never */
+	void *arg;
+};
+
+/* ---- Registries ---- */
+
+struct image_registry {
+	const char *name;	    /* "docker.io" */
+	const char *const *mirrors; /* URLs, asked in this order before the registry itself */
+	size_t mirror_count;
+	bool insecure; /* plain HTTP and unverified TLS are allowed for it */
+};
+
+/*
+ * How registries are reached. A mirror is "http[s]://host[:port][/prefix]": the image
+ * docker.io/library/python is asked for as PREFIX/library/python there. Plain HTTP is
+ * spoken to mirrors given as http://, to loopback addresses, and to registries marked
+ * insecure (after HTTPS failed to connect). Zeroes are a useful default.
+ */
+struct image_source {
+	const struct image_registry *registries;
+	size_t registry_count;
+	const char *credentials;      /* a docker-style config.json; NULL: none */
+	const char *ca_bundle;	      /* as net_options */
+	struct oci_platform platform; /* os NULL: this machine's */
+	unsigned parallel;	      /* layers at once; 0: 3 */
+	unsigned retry_ms; /* wait before the second try of a cut transfer, doubled each time; 0:
+			      500 */
+	struct {
+		uint64_t blob_bytes;	 /* of one layer, compressed; 0: 64 GiB */
+		uint64_t unpacked_bytes; /* of one layer; 0: 128 GiB */
+		uint64_t ratio; /* unpacked to compressed, beyond the first 256 MiB; 0: 200 */
+	} limits;
+};
+
+/* What a pull or an import works with. */
+struct image_transfer {
+	const struct image_source *source;
+	const struct image_layer_sink *sink;
+	struct image_watcher watcher;
+};
+
+/*
+ * Ask the registry for `reference` and make it an image of the store, named so. Layers the
+ * sink has already are not fetched. Errors: ERR_MISSING (no such image; every place asked
+ * is named), ERR_DENIED, ERR_NETWORK, ERR_LIMIT, ERR_CANCELLED, ERR_INPUT (no image for this
+ * platform) and those of the sink. Nothing is left running in any case.
+ */
+must_use int image_pull(struct image_store *store, struct arena *a,
+	const struct oci_reference *reference, const struct image_transfer *transfer,
+	struct image_record *ret, struct err *err);
+
+/* ---- Archives ---- */
+
+struct image_archive {
+	const char *path;		  /* relative to the working directory */
+	const struct oci_reference *name; /* or NULL */
+};
+
+struct image_imported {
+	struct image_record *records; /* with their names */
+	size_t count;
+};
+
+/*
+ * Make the images of an archive images of the store: an OCI layout as a tar or a directory, or
+ * what `docker save` writes. They get the names the archive has for them, and `name` if
+ * there is only one image in it. Verified as a pull is.
+ */
+must_use int image_import(struct image_store *store, struct arena *a,
+	const struct image_archive *archive, const struct image_transfer *transfer,
+	struct image_imported *ret, struct err *err);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NET_NET_H
+#define NET_NET_H
+
+/*
+ * Fetching over HTTP and HTTPS, on libcurl's easy interface: one request at a time, the
+ * caller waits. For worker processes; nothing here belongs into an event loop.
+ *
+ *	redirects    followed here, up to 10, never from https to http; the authorization goes
+ *		     on only to the same scheme, host and port
+ *	time-outs    for connecting, and for a peer that sends next to nothing. Time the
+ *		     caller spends in its callback does not count
+ *	limits	     64 KB of headers; max_bytes of body
+ *	certificates verified against ca_bundle, else $SSL_CERT_FILE, else the system's
+ *	proxies	     from the environment (http_proxy, https_proxy, no_proxy, …), as curl does
+ *
+ * A process that was forked makes a client of its own: connections cannot be shared.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/argv.h"
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct net_options {
+	const char *ca_bundle;	/* a file of PEM certificates, or NULL */
+	const char *user_agent; /* NULL: none is sent */
+	int connect_seconds;	/* 0: 15 */
+	int stall_seconds;	/* 0: 30. Less than 1 KB in this time is a stall */
+};
+
+/* Keeps connections open between requests. The options' strings are copied. */
+struct net_client;
+
+struct net_client *net_client_new(const struct net_options *options);
+void net_client_free(struct net_client *client);
+DEFINE_CLEANUP(struct net_client *, net_client_free);
+
+struct net_response {
+	int status;
+	struct buf url; /* where the answer came from; for people: no credentials, no query */
+	/* "Name: value" lines of the answer, names as sent; find them with net_header(). */
+	struct argv headers;
+	/* The body, unless on_body took it. Of answers that are no success at most 64 KB. */
+	struct buf body;
+	/* The answer holds the bytes from this offset on: the request's `from` when the peer
+	 * honoured it, else 0. */
+	uint64_t from;
+	/* With an error: is it of the kind that may go away (cut connection, time-out)? */
+	bool may_retry;
+};
+
+void net_response_done(struct net_response *r);
+DEFINE_CLEANUP_VALUE(struct net_response, net_response_done);
+
+/* The value of the n-th header of this name (any case), or NULL. */
+const char *net_header(const struct net_response *r, const char *name, size_t n);
+
+struct net_request {
+	const char *url;  /* absolute, http or https */
+	bool head;	  /* HEAD instead of GET */
+	const char *form; /* POST of this application/x-www-form-urlencoded text, or NULL */
+	const char *authorization; /* value of the header, or NULL */
+	const char *accept;	   /* value of the header, or NULL */
+	uint64_t from;		   /* ask for the bytes from this offset on */
+	uint64_t max_bytes;	   /* of the body; more is ERR_LIMIT */
+	bool no_verify;		   /* take any certificate */
+	/*
+	 * Gets the body of a successful answer (2xx) piece by piece; status, headers and from of
+	 * `r` are known then. < 0 ends the transfer with this error. NULL: r->body gets it.
+	 */
+	int (*on_body)(void *arg, const struct net_response *r, struct str piece, struct err *err);
+	/* Called at least once a second while waiting; true stops with ERR_CANCELLED. */
+	bool (*is_cancelled)(void *arg);
+	void *arg;
+};
+
+/*
+ * Returns 0 when there was a whole HTTP answer, whatever its status. Errors name the URL, the
+ * cause and, where there is one, the remedy; kinds are ERR_NETWORK, ERR_LIMIT, ERR_INPUT (the
+ * URL or the certificate file is unusable), ERR_CANCELLED and those of on_body. ret is filled
+ * as far as it came in any case, and is to be released with net_response_done().
+ */
+must_use int net_fetch(struct net_client *client, const struct net_request *request,
+	struct net_response *ret, struct err *err);
+
+/*
+ * A URL as people may see it: without user name, password, query and fragment. Appends to
+ * ret; text that is no URL becomes "(not a URL)".
+ */
+void net_url_shown(const char *url, struct buf *ret);
+
+/* Percent-encode everything but unreserved characters (RFC 3986); appends to ret. */
+void net_url_encode(struct str text, struct buf *ret);
+
+#endif
