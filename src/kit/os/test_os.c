@@ -13,6 +13,7 @@
 #include "os/dir.h"
 #include "os/file.h"
 #include "os/lock.h"
+#include "os/walk.h"
 
 /* A directory of its own for each test, below the system's place for such. */
 struct place {
@@ -125,6 +126,61 @@ static void trees_are_removed_whole(void **state)
 	assert_int_equal(dir_remove_tree(p->fd, "t", &err), 0);
 }
 
+/* Deeper than PATH_MAX and than any number of descriptors. */
+static void make_deep(int fd, int depth)
+{
+	int at = dup(fd);
+
+	for (int i = 0; i < depth; i++) {
+		assert_int_equal(mkdirat(at, "d", 0755), 0);
+		int next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_true(next >= 0);
+		close(at);
+		at = next;
+	}
+	close(at);
+}
+
+struct count {
+	int entered, left, files;
+	unsigned depth;
+};
+
+static int count_entry(void *arg, const struct walk_entry *e, struct err *err)
+{
+	struct count *c = arg;
+
+	(void)err;
+	c->entered += e->step == WALK_ENTER;
+	c->left += e->step == WALK_LEAVE;
+	c->files += e->step == WALK_ENTRY;
+	c->depth = e->depth > c->depth ? e->depth : c->depth;
+	return e->step == WALK_ENTER && !strcmp(e->name, "skipped") ? WALK_SKIP : 0;
+}
+
+static void deep_trees_are_walked_and_removed(void **state)
+{
+	struct place *p = *state;
+	struct err err = {0};
+	struct count c = {0};
+	struct stat st;
+
+	assert_int_equal(mkdirat(p->fd, "t", 0755), 0);
+	int t = openat(p->fd, "t", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	make_deep(t, 6000);
+	assert_int_equal(mkdirat(t, "skipped", 0755), 0);
+	assert_int_equal(symlinkat("/", t, "skipped/link"), 0);
+	assert_int_equal(symlinkat("/", t, "link"), 0);
+	assert_int_equal(walk_tree(t, count_entry, &c, &err), 0);
+	assert_int_equal(c.entered, 6001);
+	assert_int_equal(c.left, 6000);
+	assert_int_equal(c.files, 1);
+	assert_int_equal(c.depth, 5999);
+	close(t);
+	assert_int_equal(dir_remove_tree(p->fd, "t", &err), 0);
+	assert_int_equal(fstatat(p->fd, "t", &st, 0), -1);
+}
+
 static void files_are_replaced_and_limited(void **state)
 {
 	struct place *p = *state;
@@ -191,6 +247,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(make_all_follows_inside, place_new, place_gone),
 		cmocka_unit_test_setup_teardown(places_are_not_followed, place_new, place_gone),
 		cmocka_unit_test_setup_teardown(trees_are_removed_whole, place_new, place_gone),
+		cmocka_unit_test_setup_teardown(
+			deep_trees_are_walked_and_removed, place_new, place_gone),
 		cmocka_unit_test_setup_teardown(
 			files_are_replaced_and_limited, place_new, place_gone),
 		cmocka_unit_test_setup_teardown(locks_exclude, place_new, place_gone),
