@@ -22,6 +22,7 @@
 #include <sys/types.h>
 
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -62,6 +63,26 @@ struct dir_owner {
  */
 must_use int dir_make_all(
 	int root, const char *path, mode_t mode, const struct dir_owner *owner, struct err *err);
+
+/* How missing directories are made. */
+struct dir_make {
+	mode_t mode;
+	const struct dir_owner *owner; /* NULL: leave it */
+};
+
+/*
+ * The place that `path`, resolved in root, leads to, its last component followed as well while
+ * it is a link; whether something is at that place or not. Missing directories before it are
+ * made (make NULL: are ERR_MISSING).
+ */
+must_use int dir_find_target(int root, const char *path, const struct dir_make *make,
+	struct dir_place *ret, struct err *err);
+
+/*
+ * The same file's path below root without any link and without a '/' in front ("" is the root
+ * itself), appended to ret. ERR_MISSING when there is none.
+ */
+must_use int dir_resolve(int root, const char *path, struct buf *ret, struct err *err);
 
 /*
  * Remove `name` below `parent` with all it holds, without following links and without

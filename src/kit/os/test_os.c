@@ -91,6 +91,54 @@ static void make_all_follows_inside(void **state)
 	assert_true(dir_make_all(p->fd, "file/x", 0755, NULL, &err) < 0);
 }
 
+static void targets_are_followed_to_what_is_missing(void **state)
+{
+	struct place *p = *state;
+	struct err err = {0};
+	struct stat st;
+	struct dir_make make = {.mode = 0711};
+	cleanup(dir_place_done) struct dir_place place = DIR_PLACE_NONE;
+
+	assert_int_equal(symlinkat("../../there/f", p->fd, "first"), 0);
+	assert_int_equal(symlinkat("/first", p->fd, "second"), 0);
+	assert_true(dir_find_target(p->fd, "second", NULL, &place, &err) < 0);
+	assert_int_equal(err.kind, ERR_MISSING);
+	assert_int_equal(dir_find_target(p->fd, "second", &make, &place, &err), 0);
+	assert_string_equal(place.name, "f");
+	assert_int_equal(fstatat(p->fd, "there", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0711);
+	assert_true(fstatat(place.fd, "f", &st, 0) < 0);
+	dir_place_done(&place);
+	assert_int_equal(dir_find_target(p->fd, "there/..", NULL, &place, &err), 0);
+	assert_string_equal(place.name, ".");
+	dir_place_done(&place);
+	assert_int_equal(dir_find_target(p->fd, "//there///", NULL, &place, &err), 0);
+	assert_string_equal(place.name, "there");
+}
+
+static void resolving_tells_the_path_without_links(void **state)
+{
+	struct place *p = *state;
+	struct err err = {0};
+	cleanup(buf_done) struct buf real = {0};
+
+	close(dir_make_all(p->fd, "a/b", 0755, NULL, &err));
+	assert_int_equal(symlinkat("/a/../a/b", p->fd, "l"), 0);
+	assert_int_equal(symlinkat("../../../l", p->fd, "a/b/up"), 0);
+	assert_int_equal(dir_resolve(p->fd, "/l/up/../b", &real, &err), 0);
+	assert_string_equal(real.data, "a/b");
+	buf_clear(&real);
+	assert_int_equal(dir_resolve(p->fd, "../..", &real, &err), 0);
+	assert_string_equal(buf_text(&real), "");
+	assert_true(dir_resolve(p->fd, "a/x", &real, &err) < 0);
+	assert_int_equal(err.kind, ERR_MISSING);
+	char longer[300];
+	memset(longer, 'n', sizeof(longer));
+	longer[sizeof(longer) - 1] = '\0';
+	assert_true(dir_resolve(p->fd, longer, &real, &err) < 0);
+	assert_int_equal(err.sys, ENAMETOOLONG);
+}
+
 static void places_are_not_followed(void **state)
 {
 	struct place *p = *state;
@@ -245,6 +293,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(links_stay_inside_the_root, place_new, place_gone),
 		cmocka_unit_test_setup_teardown(make_all_follows_inside, place_new, place_gone),
+		cmocka_unit_test_setup_teardown(
+			targets_are_followed_to_what_is_missing, place_new, place_gone),
+		cmocka_unit_test_setup_teardown(
+			resolving_tells_the_path_without_links, place_new, place_gone),
 		cmocka_unit_test_setup_teardown(places_are_not_followed, place_new, place_gone),
 		cmocka_unit_test_setup_teardown(trees_are_removed_whole, place_new, place_gone),
 		cmocka_unit_test_setup_teardown(
