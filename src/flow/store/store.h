@@ -40,7 +40,26 @@ const char *store_scratch(const struct store *store); /* for sandbox_box_options
 struct layer_store *store_layers(struct store *store);
 struct image_store *store_images(struct store *store);
 
+/*
+ * Say that layers are in use (by a build, a running instance) until *ret_lock is closed:
+ * meanwhile none is removed. The descriptor may be inherited by a box.
+ */
+must_use int store_hold(const struct store *store, int *ret_lock, struct err *err);
+
+/*
+ * Before a box is started that will call store_open_in_box(): reads the files of this user that
+ * the box's root may be unable to read (credentials, certificate authorities).
+ */
+must_use int store_prepare_box(struct store *store, struct err *err);
+
 /* ---- Inside a box ---- */
+
+/*
+ * Both stores for writing. From then on store_settings() names copies, in the box's scratch,
+ * of what store_prepare_box() read.
+ */
+must_use int store_open_in_box(struct store *store, struct layer_store **ret_layers,
+	struct image_store **ret_images, struct err *err);
 
 /*
  * Pull into stores that were opened for writing in this box. Layers are unpacked into the
@@ -69,7 +88,8 @@ must_use int store_import(struct store *store, struct arena *a, const struct ima
 
 /*
  * Remove a name or an image (image_remove()), and the layers that no image needs any more.
- * IMAGE_E_ABSENT when there is none. ret_layers: how many layers went.
+ * IMAGE_E_ABSENT when there is none. ret_layers: how many layers went; none do while anything
+ * holds the store.
  */
 must_use int store_remove(struct store *store, struct arena *a, struct str text, bool force,
 	struct image_removed *ret, size_t *ret_layers, struct err *err);

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/alloc.h"
+#include "store/internal.h"
+
+/* ---- layers of images into the layer store ---- */
+
+static void sink_key(void *arg, const struct digest *diff_id, struct buf *ret)
+{
+	(void)arg;
+	struct layer_key key = layer_key_of_diff_id(diff_id);
+	buf_add_text(ret, key.hex);
+}
+
+static bool sink_has(void *arg, const struct digest *diff_id)
+{
+	struct layer_key key = layer_key_of_diff_id(diff_id);
+
+	return layer_has(arg, &key);
+}
+
+static int unpack_into(struct layer_draft *draft, const struct layer_key *key,
+	const struct digest *diff_id, struct image_stream *stream, struct err *err)
+{
+	const struct layer_unpack_options options = {0};
+	struct layer_unpack_stats stats;
+
+	int r = layer_unpack_confined(
+		layer_draft_fs(draft), image_stream_fd(stream), &options, &stats, err);
+	/* The stream's own verdict explains more than an archive that was cut short. */
+	struct err verdict = {0};
+	if (image_stream_verified(stream, &verdict) < 0) {
+		*err = verdict;
+		return -(int)verdict.kind;
+	}
+	if (r < 0)
+		return r;
+	const struct layer_info info = {.kind = LAYER_BASE, .digest = diff_id};
+	r = layer_publish(draft, key, &info, err);
+	return r < 0 ? r : 0;
+}
+
+static int sink_unpack(
+	void *arg, const struct digest *diff_id, struct image_stream *stream, struct err *err)
+{
+	struct layer_store *layers = arg;
+	struct layer_key key = layer_key_of_diff_id(diff_id);
+	cleanup(layer_discard) struct layer_draft *draft = NULL;
+
+	int r = layer_begin(layers, NULL, &draft, err);
+	return r < 0 ? r : unpack_into(draft, &key, diff_id, stream, err);
+}
+
+static struct image_layer_sink sink_to(struct layer_store *layers)
+{
+	return (struct image_layer_sink){
+		.key = sink_key, .has = sink_has, .unpack = sink_unpack, .arg = layers};
+}
+
+/* ---- settings to sources ---- */
+
+static void make_source(struct arena *a, const struct settings *settings, struct image_source *ret)
+{
+	struct image_registry *registries =
+		arena_array(a, settings->registry_count + 1, sizeof(*registries));
+
+	for (size_t i = 0; i < settings->registry_count; i++) {
+		const struct settings_registry *from = &settings->registries[i];
+		registries[i] = (struct image_registry){.name = from->name,
+			.mirrors = from->mirrors.items,
+			.mirror_count = from->mirrors.count,
+			.insecure = from->insecure};
+	}
+	*ret = (struct image_source){.registries = registries,
+		.registry_count = settings->registry_count,
+		.credentials = settings->credentials,
+		.ca_bundle = settings->ca_bundle};
+}
+
+int store_pull_in_box(const struct store *store, struct layer_store *layers,
+	struct image_store *images, struct arena *a, const struct oci_reference *reference,
+	const struct image_watcher *watcher, struct image_record *ret, struct err *err)
+{
+	struct image_source source;
+	struct image_layer_sink sink = sink_to(layers);
+
+	make_source(a, store->settings, &source);
+	const struct image_transfer transfer = {
+		.source = &source, .sink = &sink, .watcher = *watcher};
+	return image_pull(images, a, reference, &transfer, ret, err);
+}
+
+/* ---- one transfer in a box of its own ---- */
+
+struct transfer_job {
+	struct store *store;
+	const struct store_transfer *transfer;
+	const struct oci_reference *reference; /* a pull */
+	const struct image_archive *archive;   /* or an import */
+	struct sandbox_channel *channel;       /* in the box */
+	struct digest id;		       /* outside: what came in */
+	uint64_t count;
+};
+
+/* A message is progress, or (by its first byte) the outcome. */
+enum { OUTCOME = 'o', PROGRESS = 'p' };
+
+static void tell_progress(void *arg, const struct image_progress *progress)
+{
+	struct transfer_job *job = arg;
+	cleanup(buf_done) struct buf message = {0};
+
+	buf_add_char(&message, PROGRESS);
+	progress_print(progress, &message);
+	sandbox_tell(job->channel, buf_str(&message));
+}
+
+static void hear(void *arg, struct str message)
+{
+	struct transfer_job *job = arg;
+	struct str rest = str_from_index(message, 1);
+	cleanup(arena_done) struct arena a = {0};
+	struct image_progress progress;
+
+	if (message.n == 1 + 2 * DIGEST_SIZE && message.p[0] == OUTCOME) {
+		memcpy(job->id.bytes, rest.p, DIGEST_SIZE);
+		memcpy(&job->count, rest.p + DIGEST_SIZE, sizeof(job->count));
+	}
+	if (message.n && message.p[0] == PROGRESS && job->transfer->on_progress &&
+		progress_parse(&a, rest, &progress))
+		job->transfer->on_progress(job->transfer->arg, &progress);
+}
+
+static void tell_outcome(struct transfer_job *job, const struct digest *id, uint64_t count)
+{
+	char message[1 + 2 * DIGEST_SIZE] = {OUTCOME};
+
+	memcpy(message + 1, id->bytes, DIGEST_SIZE);
+	memcpy(message + 1 + DIGEST_SIZE, &count, sizeof(count));
+	sandbox_tell(job->channel, str_from(message, sizeof(message)));
+}
+
+static int import_in_box(struct transfer_job *job, struct layer_store *layers,
+	struct image_store *images, struct arena *a, struct err *err)
+{
+	struct image_source source;
+	struct image_layer_sink sink = sink_to(layers);
+	struct image_imported imported;
+
+	make_source(a, job->store->settings, &source);
+	const struct image_transfer transfer = {.source = &source,
+		.sink = &sink,
+		.watcher = {.on_progress = tell_progress, .arg = job}};
+	int r = image_import(images, a, job->archive, &transfer, &imported, err);
+	if (r < 0)
+		return r;
+	if (imported.count)
+		tell_outcome(job, &imported.records[imported.count - 1].id, imported.count);
+	return 0;
+}
+
+static int transfer_in_box(void *arg, struct sandbox_channel *channel, struct err *err)
+{
+	struct transfer_job *job = arg;
+	cleanup(arena_done) struct arena a = {0};
+	cleanup(layer_store_close) struct layer_store *layers = NULL;
+	cleanup(image_store_free) struct image_store *images = NULL;
+	const struct image_watcher watcher = {.on_progress = tell_progress, .arg = job};
+	struct image_record record;
+
+	job->channel = channel;
+	int r = store_open_in_box(job->store, &layers, &images, err);
+	if (r < 0)
+		return r;
+	if (job->archive)
+		return import_in_box(job, layers, images, &a, err);
+	r = store_pull_in_box(
+		job->store, layers, images, &a, job->reference, &watcher, &record, err);
+	if (r == 0)
+		tell_outcome(job, &record.id, 1);
+	return r;
+}
+
+static int run_transfer(
+	struct transfer_job *job, struct arena *a, struct image_record *ret, struct err *err)
+{
+	struct store *store = job->store;
+	char id[DIGEST_TEXT_SIZE];
+	cleanup_close int lock = -1;
+	const struct sandbox_work work = {.ids = &store->ids,
+		.scratch = store->scratch,
+		.work = transfer_in_box,
+		.on_message = hear,
+		.arg = job,
+		.cancel_fd = job->transfer->cancel_fd};
+
+	int r = store_hold(store, &lock, err);
+	if (r == 0)
+		r = store_prepare_box(store, err);
+	if (r == 0)
+		r = sandbox_work_run(&work, err);
+	if (r < 0)
+		return r;
+	if (job->count == 0)
+		return err_set(err, ERR_MISSING, "no image came in");
+	r = image_find(store->images, a, str_of(digest_text(&job->id, id)), ret, err);
+	if (r == IMAGE_E_ABSENT)
+		return err_set(err, ERR_BUG, "image %s was brought in and is not there", id);
+	return r;
+}
+
+int store_pull(struct store *store, struct arena *a, const struct oci_reference *reference,
+	const struct store_transfer *transfer, struct image_record *ret, struct err *err)
+{
+	struct transfer_job job = {.store = store, .transfer = transfer, .reference = reference};
+
+	return run_transfer(&job, a, ret, err);
+}
+
+int store_import(struct store *store, struct arena *a, const struct image_archive *archive,
+	const struct store_transfer *transfer, struct image_record *ret, size_t *ret_count,
+	struct err *err)
+{
+	struct transfer_job job = {.store = store, .transfer = transfer, .archive = archive};
+
+	int r = run_transfer(&job, a, ret, err);
+	if (r == 0)
+		*ret_count = job.count;
+	return r;
+}
