@@ -167,7 +167,9 @@ static int parse_rootfs(
 		return r;
 	if (strcmp(type, "layers") != 0)
 		return json_error(json_find(rootfs, "type"), err, "%s is not \"layers\"", type);
-	r = parse_list(a, rootfs, "diff_ids", &ret->diff_ids, err);
+	r = parse_list(a, root, "spaceport.layers", &ret->layers, err);
+	if (r == 0)
+		r = parse_list(a, rootfs, "diff_ids", &ret->diff_ids, err);
 	if (r < 0)
 		return r;
 	const struct json *ids = json_find(rootfs, "diff_ids");
@@ -392,6 +394,13 @@ static void add_history(struct json_writer *w, const struct oci_config *config)
 
 static void add_rootfs(struct json_writer *w, const struct oci_config *config)
 {
+	if (config->layers.count) {
+		json_key(w, "spaceport.layers");
+		json_begin_array(w);
+		for (size_t i = 0; i < config->layers.count; i++)
+			json_put_text(w, config->layers.items[i]);
+		json_end_array(w);
+	}
 	json_key(w, "rootfs");
 	json_begin_object(w);
 	json_add_text(w, "type", "layers");

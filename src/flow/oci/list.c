@@ -142,6 +142,7 @@ void oci_config_copy(struct arena *a, const struct oci_config *from, struct oci_
 	to->exposed_ports = copy_list(a, &from->exposed_ports);
 	to->volumes = copy_list(a, &from->volumes);
 	to->onbuild = copy_list(a, &from->onbuild);
+	to->layers = copy_list(a, &from->layers);
 	to->diff_ids = copy_list(a, &from->diff_ids);
 	copy_labels(a, from, to);
 	copy_healthcheck(a, &from->healthcheck, &to->healthcheck);

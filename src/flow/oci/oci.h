@@ -132,6 +132,12 @@ struct oci_config {
 	struct oci_pair *labels;
 	size_t label_count;
 	struct oci_healthcheck healthcheck;
+	/*
+	 * Names of layers in the layer store, for images built here whose diff IDs are not known
+	 * because no archive of their layers was ever made: property "spaceport.layers", which
+	 * readers of the specification ignore.
+	 */
+	struct oci_list layers;
 	struct oci_list diff_ids; /* "sha256:…", bottom first */
 	struct oci_history *history;
 	size_t history_count;

@@ -97,6 +97,8 @@ struct sandbox_work {
 	int (*work)(void *arg, struct sandbox_channel *channel, struct err *err);
 	/* Outside, for each sandbox_tell(); the message is foreign. NULL: dropped. */
 	void (*on_message)(void *arg, struct str message);
+	/* Outside, about every tenth of a second while the box works. NULL: no. */
+	void (*on_tick)(void *arg);
 	/* In this process, once the box has started: to close what only the box needs. NULL: no. */
 	void (*on_started)(void *arg);
 	void *arg;

@@ -75,13 +75,15 @@ static enum next take_packet(const struct job *job, char *packet, struct err *re
 	return HAS_RESULT;
 }
 
-static int time_left(int64_t deadline)
+static int wait_ms(const struct sandbox_work *work)
 {
-	int64_t left = (deadline - clock_now()) / 1000000;
+	enum { TICK_MS = 100 };
+	int64_t left = (work->deadline - clock_now()) / 1000000;
+	int longest = work->on_tick ? TICK_MS : 1000000;
 
-	if (!deadline)
-		return -1;
-	return left < 0 ? 0 : left > 1000000 ? 1000000 : (int)left;
+	if (!work->deadline)
+		return work->on_tick ? TICK_MS : -1;
+	return left < 0 ? 0 : left > longest ? longest : (int)left;
 }
 
 /* Until the box has given its result or is gone. Returns < 0 when it has to be killed. */
@@ -92,11 +94,13 @@ static int relay(const struct job *job, struct err *result, bool *ret_has_result
 	for (;;) {
 		struct pollfd p[] = {{.fd = job->outside, .events = POLLIN},
 			{.fd = job->work->cancel_fd, .events = POLLIN}};
-		int n = poll(p, 2, time_left(job->work->deadline));
+		int n = poll(p, 2, wait_ms(job->work));
 		if (n < 0 && errno != EINTR)
 			return err_sys(err, "poll");
 		if (n == 0 && job->work->deadline && clock_now() >= job->work->deadline)
 			return err_set(err, ERR_LIMIT, "took longer than its time limit");
+		if (n == 0 && job->work->on_tick)
+			job->work->on_tick(job->work->arg);
 		if (n <= 0)
 			continue;
 		if (p[1].revents)
