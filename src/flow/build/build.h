@@ -35,7 +35,9 @@ enum build_event_kind {
 	BUILD_STEP_LOG,	   /* step, text: bytes of the step's output */
 	BUILD_STEP_DONE,   /* step, duration; cached: its layer was there */
 	BUILD_STEP_FAILED, /* step, text: reason */
-	BUILD_PULL,	   /* name: image; text: layer digest; phase; done/total bytes */
+	BUILD_PULL,	   /* name: image; text: layer digest; phase; layers; done/total bytes */
+	BUILD_TICK,	   /* nothing new; several times a second while work goes on, so that what
+			      is shown can show time passing */
 	BUILD_WARNING,	   /* text */
 	BUILD_IMAGE,	   /* text: image id; the last event of a successful build */
 };
@@ -43,6 +45,7 @@ enum build_event_kind {
 struct build_event {
 	enum build_event_kind kind;
 	uint32_t step; /* from 1; pulls have 0 */
+	uint32_t layers; /* BUILD_PULL: how many the image has; 0 while that is not known */
 	bool cached;
 	uint64_t done, total; /* bytes */
 	int64_t duration;     /* ns */
