@@ -121,7 +121,8 @@ int source_error(struct err *err, enum err_kind kind, const struct source *sourc
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	(void)err_set(err, kind, "%s:%u:%u: %s", source->name, span.line, span.col, text);
+	int failed = err_set(err, kind, "%s:%u:%u: %s", source->name, span.line, span.col, text);
 	source_excerpt(source, span, 4, &excerpt);
-	return err_hint(err, "%.*s", STR_ARG(str_trim_right(buf_str(&excerpt))));
+	(void)err_hint(err, "%.*s", STR_ARG(str_trim_right(buf_str(&excerpt))));
+	return failed; /* which says the kind without an err, too */
 }

@@ -301,6 +301,7 @@ static void errors_show_their_place(void **state)
 	assert_int_equal(span.col, 6);
 	assert_int_equal(
 		source_error(&err, ERR_INPUT, &source, span, "bad %s", "word"), -ERR_INPUT);
+	assert_int_equal(source_error(NULL, ERR_LIMIT, &source, span, "x"), -ERR_LIMIT);
 	assert_string_equal(err.text, "Dockerfile:2:6: bad word");
 	assert_string_equal(err.hint, "  2 | FORM \xc3\xa4 x\n    |      ^");
 	span = (struct span){.line = 1, .col = 1, .end_line = 3, .end_col = 2};
