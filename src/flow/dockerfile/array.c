@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dockerfile/internal.h"
+#include "dockerfile/rune.h"
 
 /*
  * The JSON form of CMD, COPY and others. Only text that is JSON through and through counts as
@@ -51,20 +52,6 @@ static bool take_hex(struct cursor *c, uint32_t *ret)
 	return true;
 }
 
-static void add_utf8(struct buf *ret, uint32_t v)
-{
-	if (v < 0x80) {
-		buf_add_char(ret, (char)v);
-		return;
-	}
-	if (v >= 0x10000)
-		buf_add_char(ret, (char)(0xf0 | v >> 18));
-	if (v >= 0x800)
-		buf_add_char(ret, (char)(v >= 0x10000 ? 0x80 | (v >> 12 & 0x3f) : 0xe0 | v >> 12));
-	buf_add_char(ret, (char)(v >= 0x800 ? 0x80 | (v >> 6 & 0x3f) : 0xc0 | v >> 6));
-	buf_add_char(ret, (char)(0x80 | (v & 0x3f)));
-}
-
 /* After "\u": a surrogate without its other half becomes U+FFFD. */
 static bool take_unicode(struct cursor *c, struct buf *ret)
 {
@@ -80,7 +67,7 @@ static bool take_unicode(struct cursor *c, struct buf *ret)
 			v = 0x10000 + ((v - 0xd800) << 10) + (low - 0xdc00);
 		}
 	}
-	add_utf8(ret, v >= 0xd800 && v < 0xe000 ? 0xfffd : v);
+	rune_encode(ret, v >= 0xd800 && v < 0xe000 ? 0xfffd : v);
 	return true;
 }
 
@@ -163,14 +150,13 @@ static bool take_key(struct cursor *c, struct buf *scratch)
 }
 
 /* After a value, or an opening bracket: close what ends here. */
-static bool close_brackets(struct cursor *c, struct buf *open)
+static void close_brackets(struct cursor *c, struct buf *open)
 {
 	skip_blanks(c);
 	while (open->len && take(c, open->data[open->len - 1] == '[' ? ']' : '}')) {
 		buf_truncate(open, open->len - 1);
 		skip_blanks(c);
 	}
-	return true;
 }
 
 /* Between two values of a nested array or object. */
@@ -207,7 +193,8 @@ static bool skip_value(struct cursor *c)
 		} else if (!take_literal(c)) {
 			return false;
 		}
-		if (!close_brackets(c, &open) || !next_value(c, &open, &scratch))
+		close_brackets(c, &open);
+		if (!next_value(c, &open, &scratch))
 			return false;
 	} while (open.len);
 	return true;

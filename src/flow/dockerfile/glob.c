@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "dockerfile/dockerfile.h"
+#include "dockerfile/rune.h"
 
 /*
  * Pattern and value become arrays of characters. The stars cut the pattern into chunks of
@@ -14,7 +15,7 @@
  */
 enum { MAX_STEPS = 1 << 24 };
 
-enum { ANY_ONE = 0x110100, ANY_TEXT = 0x110101, STRAY_BYTE = 0x110000 };
+enum { ANY_ONE = RUNE_END, ANY_TEXT };
 
 struct chars {
 	uint32_t *p;
@@ -33,50 +34,10 @@ struct match {
 	size_t steps;
 };
 
-/* The character at the front of s; *len is its length in bytes. */
-static uint32_t decode(struct str s, size_t *len)
-{
-	const unsigned char *p = (const unsigned char *)s.p;
-	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-	uint32_t c = n == 1 ? p[0] : p[0] & (0x7fu >> n);
-
-	*len = 1;
-	if (n > 1 && (p[0] < 0xc2 || p[0] > 0xf4 || n > s.n))
-		return STRAY_BYTE + p[0];
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return STRAY_BYTE + p[0];
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	/* Only what encode() gives back as it was. */
-	if ((n == 3 && c < 0x800) || (n == 4 && (c < 0x10000 || c > 0x10ffff)))
-		return STRAY_BYTE + p[0];
-	*len = n;
-	return c;
-}
-
-static void encode(struct buf *ret, uint32_t c)
-{
-	if (c < 0x80) {
-		buf_add_char(ret, (char)c);
-		return;
-	}
-	if (c >= STRAY_BYTE) {
-		buf_add_char(ret, (char)(c - STRAY_BYTE));
-		return;
-	}
-	if (c >= 0x10000)
-		buf_add_char(ret, (char)(0xf0 | c >> 18));
-	if (c >= 0x800)
-		buf_add_char(ret, (char)(c >= 0x10000 ? 0x80 | (c >> 12 & 0x3f) : 0xe0 | c >> 12));
-	buf_add_char(ret, (char)(c >= 0x800 ? 0x80 | (c >> 6 & 0x3f) : 0xc0 | c >> 6));
-	buf_add_char(ret, (char)(0x80 | (c & 0x3f)));
-}
-
 static void add_chars(struct buf *ret, const struct chars *c, size_t from, size_t to)
 {
 	for (size_t i = from; i < to; i++)
-		encode(ret, c->p[i]);
+		rune_encode(ret, c->p[i]);
 }
 
 static struct chars chars_of(struct str s)
@@ -85,7 +46,7 @@ static struct chars chars_of(struct str s)
 	size_t len;
 
 	for (; s.n; s = str_from_index(s, len))
-		c.p[c.n++] = decode(s, &len);
+		c.p[c.n++] = rune_decode(s, &len);
 	return c;
 }
 

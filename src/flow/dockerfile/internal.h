@@ -96,6 +96,18 @@ bool instruction_has(const struct instruction *ins, const char *name);
 /* The value of a flag, or "" when it is not there. */
 struct str instruction_value(const struct instruction *ins, const char *name);
 
+/* ---- path.c ---- */
+
+/*
+ * Lexical: no "." or empty parts, ".." taken back where there is something to take back, none
+ * above the root. An empty relative path becomes ".".
+ */
+void path_clean(struct buf *out, struct str path);
+/* Clean; relative paths are meant below dir. */
+char *path_join(struct arena *a, struct str dir, struct str path);
+/* The last part; "/" of the root. */
+struct str path_base(struct str path);
+
 /* ---- suggest.c ---- */
 
 /*
