@@ -229,7 +229,7 @@ static int parse_outer(const struct json *root, struct oci_config *ret, struct e
 
 int oci_config_parse(struct arena *a, struct str json, struct oci_config *ret, struct err *err)
 {
-	const struct json *root;
+	const struct json *root = NULL;
 	struct oci_config config = {
 		.platform = {"", "", ""},
 		.author = "",

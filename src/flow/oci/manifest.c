@@ -114,7 +114,7 @@ static int parse_platform(const struct json *descriptor, struct oci_platform *re
 
 static int parse_descriptor(const struct json *value, struct oci_descriptor *ret, struct err *err)
 {
-	struct str digest;
+	struct str digest = {0};
 	int r = json_get_text(value, "mediaType", &ret->media_type, err);
 
 	if (r == 0)
@@ -157,7 +157,7 @@ static bool is_layer(enum oci_media media)
 static int parse_image(
 	struct arena *a, const struct json *root, struct oci_manifest *ret, struct err *err)
 {
-	const struct json *config, *layers;
+	const struct json *config = NULL, *layers = NULL;
 	int r = json_get_object(root, "config", &config, err);
 
 	if (r == 0)
@@ -183,7 +183,7 @@ static int parse_image(
 static int parse_index(
 	struct arena *a, const struct json *root, struct oci_manifest *ret, struct err *err)
 {
-	const struct json *manifests;
+	const struct json *manifests = NULL;
 	int r = json_get_array(root, "manifests", &manifests, err);
 
 	if (r == 0)
@@ -196,7 +196,7 @@ static int parse_index(
 static int parse_document(struct arena *a, struct str text, struct str content_type,
 	struct oci_manifest *ret, struct err *err)
 {
-	const struct json *root;
+	const struct json *root = NULL;
 	uint64_t version = 0;
 	int r = json_parse(a, text, MANIFEST_MAX_BYTES, &root, err);
 

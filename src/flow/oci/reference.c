@@ -145,8 +145,12 @@ static const char *lower_copy(struct arena *a, struct str s)
 {
 	char *copy = arena_alloc(a, s.n + 1);
 
-	for (size_t i = 0; i < s.n; i++)
-		copy[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (char)(s.p[i] - 'A' + 'a') : s.p[i];
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+		if (c >= 'A' && c <= 'Z')
+			c = (char)(c - 'A' + 'a');
+		copy[i] = c;
+	}
 	return copy;
 }
 
@@ -252,7 +256,7 @@ static int parse_parts(struct arena *a, struct str text, struct oci_reference *r
 int oci_reference_parse(
 	struct arena *a, struct str text, struct oci_reference *ret, struct err *err)
 {
-	struct oci_reference ref = {0};
+	struct oci_reference ref = {.registry = "", .repository = ""};
 	int r = parse_parts(a, text, &ref, err);
 
 	if (r < 0)

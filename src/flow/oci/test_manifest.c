@@ -73,75 +73,70 @@ static void index_is_read(void **state)
 	assert_string_equal(m.manifests[0].platform.variant, "v7");
 }
 
+static const struct {
+	const char *content_type, *json, *error;
+} refused[] = {
+	{MANIFEST, "", "image manifest: JSON line "},
+	{MANIFEST, "[]", "image manifest: the document: expected an object, found an array"},
+	{MANIFEST, "{\"schemaVersion\":1,\"fsLayers\":[]}",
+		"image manifest: image manifest schema 1 is not supported"},
+	{DOCKER "distribution.manifest.v1+prettyjws", "{\"schemaVersion\":2," BODY,
+		"image manifest: image manifest schema 1 is not supported"},
+	{MANIFEST, "{\"schemaVersion\":3," BODY, "image manifest: schemaVersion 3 is not 2"},
+	{MANIFEST, "{" BODY, "image manifest: schemaVersion is missing"},
+	/* One document, two readings (CVE-2021-41190). */
+	{MANIFEST, "{\"schemaVersion\":2,\"manifests\":[]," BODY,
+		"image manifest: the document is an index and a manifest at once"},
+	{INDEX, "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST "\"," BODY,
+		"image manifest: sent as " INDEX ", but the document calls itself " MANIFEST},
+	{INDEX, "{\"schemaVersion\":2," BODY,
+		"image manifest: the document has the fields of an image manifest, but is " INDEX},
+	{"", "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST "\",\"manifests\":[]}",
+		"image manifest: the document has the fields of an index, but is " MANIFEST},
+	{"text/html", "{\"schemaVersion\":2," BODY,
+		"image manifest: the document has the fields of an image manifest, but is "
+		"text/html"},
+	{MANIFEST, "{\"schemaVersion\":2}",
+		"image manifest: the document is neither an index nor a manifest"},
+	{MANIFEST, "{\"schemaVersion\":2,\"layers\":[]}", "image manifest: config is missing"},
+	{MANIFEST,
+		"{\"schemaVersion\":2,\"config\":" DESC(
+			"application/vnd.cncf.helm.config.v1+json", "1") ",\"layers\":[]}",
+		"image manifest: this is no container image: its configuration is of type "
+		"application/vnd.cncf.helm.config.v1+json"},
+	{MANIFEST,
+		"{\"schemaVersion\":2,\"config\":" CONFIG
+		",\"layers\":[" DESC("application/vnd.in-toto+json", "1") "]}",
+		"image manifest: layers[0]: unknown layer type application/vnd.in-toto+json"},
+	{MANIFEST,
+		"{\"schemaVersion\":2,\"config\":" CONFIG ",\"layers\":[{\"mediaType\":\"" OCI
+		"layer.v1.tar\",\"size\":1,\"digest\":\"../../etc/passwd\"}]}",
+		"image manifest: layers[0].digest: ../../etc/passwd is not sha256: and 64 "
+		"lower case hex digits"},
+	{MANIFEST,
+		"{\"schemaVersion\":2,\"config\":" CONFIG
+		",\"layers\":[" DESC(OCI "layer.v1.tar", "-1") "]}",
+		"image manifest: layers[0].size: -1 is negative"},
+	{MANIFEST,
+		"{\"schemaVersion\":2,\"config\":" CONFIG
+		",\"layers\":[" DESC(OCI "layer.v1.tar", "1e3") "]}",
+		"image manifest: layers[0].size: expected an integer, found a number with a "
+		"fraction"},
+};
+
 static void refuses(void **state)
 {
-	static const struct {
-		const char *content_type, *json, *error;
-	} rows[] = {
-		{MANIFEST, "", "image manifest: JSON line "},
-		{MANIFEST, "[]",
-			"image manifest: the document: expected an object, found an array"},
-		{MANIFEST, "{\"schemaVersion\":1,\"fsLayers\":[]}",
-			"image manifest: image manifest schema 1 is not supported"},
-		{DOCKER "distribution.manifest.v1+prettyjws", "{\"schemaVersion\":2," BODY,
-			"image manifest: image manifest schema 1 is not supported"},
-		{MANIFEST, "{\"schemaVersion\":3," BODY,
-			"image manifest: schemaVersion 3 is not 2"},
-		{MANIFEST, "{" BODY, "image manifest: schemaVersion is missing"},
-		/* One document, two readings (CVE-2021-41190). */
-		{MANIFEST, "{\"schemaVersion\":2,\"manifests\":[]," BODY,
-			"image manifest: the document is an index and a manifest at once"},
-		{INDEX, "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST "\"," BODY,
-			"image manifest: sent as " INDEX
-			", but the document calls itself " MANIFEST},
-		{INDEX, "{\"schemaVersion\":2," BODY,
-			"image manifest: the document has the fields of an image manifest, but is " INDEX},
-		{"", "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST "\",\"manifests\":[]}",
-			"image manifest: the document has the fields of an index, but is " MANIFEST},
-		{"text/html", "{\"schemaVersion\":2," BODY,
-			"image manifest: the document has the fields of an image manifest, but is "
-			"text/html"},
-		{MANIFEST, "{\"schemaVersion\":2}",
-			"image manifest: the document is neither an index nor a manifest"},
-		{MANIFEST, "{\"schemaVersion\":2,\"layers\":[]}",
-			"image manifest: config is missing"},
-		{MANIFEST,
-			"{\"schemaVersion\":2,\"config\":" DESC(
-				"application/vnd.cncf.helm.config.v1+json", "1") ",\"layers\":[]}",
-			"image manifest: this is no container image: its configuration is of type "
-			"application/vnd.cncf.helm.config.v1+json"},
-		{MANIFEST,
-			"{\"schemaVersion\":2,\"config\":" CONFIG
-			",\"layers\":[" DESC("application/vnd.in-toto+json", "1") "]}",
-			"image manifest: layers[0]: unknown layer type application/vnd.in-toto+json"},
-		{MANIFEST,
-			"{\"schemaVersion\":2,\"config\":" CONFIG
-			",\"layers\":[{\"mediaType\":\"" OCI
-			"layer.v1.tar\",\"size\":1,\"digest\":\"../../etc/passwd\"}]}",
-			"image manifest: layers[0].digest: ../../etc/passwd is not sha256: and 64 "
-			"lower case hex digits"},
-		{MANIFEST,
-			"{\"schemaVersion\":2,\"config\":" CONFIG
-			",\"layers\":[" DESC(OCI "layer.v1.tar", "-1") "]}",
-			"image manifest: layers[0].size: -1 is negative"},
-		{MANIFEST,
-			"{\"schemaVersion\":2,\"config\":" CONFIG
-			",\"layers\":[" DESC(OCI "layer.v1.tar", "1e3") "]}",
-			"image manifest: layers[0].size: expected an integer, found a number with a "
-			"fraction"},
-	};
-
 	(void)state;
-	for (size_t i = 0; i < array_size(rows); i++) {
+	for (size_t i = 0; i < array_size(refused); i++) {
 		cleanup(arena_done) struct arena arena = {0};
 		struct oci_manifest m = {0};
 		struct err err = {0};
 		int r = oci_manifest_parse(
-			&arena, str_of(rows[i].json), str_of(rows[i].content_type), &m, &err);
+			&arena, str_of(refused[i].json), str_of(refused[i].content_type), &m, &err);
 		if (r != -ERR_INPUT)
 			fail_msg("row %zu was accepted", i);
-		err.text[strlen(rows[i].error)] = '\0';
-		assert_string_equal(err.text, rows[i].error);
+		err.text[strlen(refused[i].error)] = '\0';
+		assert_string_equal(err.text, refused[i].error);
 	}
 }
 
