@@ -86,42 +86,6 @@ void json_end_array(struct json_writer *w)
 	end(w, ']');
 }
 
-/*
- * Length of the well-formed UTF-8 sequence at the front of s (Unicode table 3-7: no
- * overlong forms, no surrogates, nothing past U+10FFFF), or 0.
- */
-static size_t sequence_length(struct str s)
-{
-	static const struct {
-		unsigned char first, last, low, high;
-		unsigned char length;
-	} forms[] = {
-		{0x00, 0x7f, 0x00, 0x00, 1},
-		{0xc2, 0xdf, 0x80, 0xbf, 2},
-		{0xe0, 0xe0, 0xa0, 0xbf, 3},
-		{0xe1, 0xec, 0x80, 0xbf, 3},
-		{0xed, 0xed, 0x80, 0x9f, 3},
-		{0xee, 0xef, 0x80, 0xbf, 3},
-		{0xf0, 0xf0, 0x90, 0xbf, 4},
-		{0xf1, 0xf3, 0x80, 0xbf, 4},
-		{0xf4, 0xf4, 0x80, 0x8f, 4},
-	};
-	const unsigned char *p = (const unsigned char *)s.p;
-
-	for (size_t i = 0; i < array_size(forms); i++) {
-		size_t n = forms[i].length;
-		if (p[0] < forms[i].first || p[0] > forms[i].last)
-			continue;
-		if (n > s.n || (n > 1 && (p[1] < forms[i].low || p[1] > forms[i].high)))
-			return 0;
-		for (size_t k = 2; k < n; k++)
-			if ((p[k] & 0xc0) != 0x80)
-				return 0;
-		return n;
-	}
-	return 0;
-}
-
 static void add_control(struct buf *to, unsigned char c)
 {
 	static const char names[0x20] = {
@@ -150,7 +114,7 @@ static void add_quoted(struct buf *to, struct str s)
 		if (!s.n)
 			break;
 		unsigned char c = (unsigned char)s.p[0];
-		n = sequence_length(s);
+		n = str_utf8_length(s);
 		if (n == 0)
 			buf_add_text(to, "\xef\xbf\xbd");
 		else if (c == '"' || c == '\\')
