@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a test may leave behind on the machine: nothing.
+
+A snapshot holds the mounts, processes, control groups, network namespaces and
+temporary files that have to do with these tests; the difference of two is a leak."""
+
+import os
+import time
+from pathlib import Path
+
+GRACE_SECONDS = 3
+
+
+def mounts(folder):
+    """Mount points of our own namespace that lie in the tests' folder or name it."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return {line for line in lines if str(folder) in line}
+
+
+def processes(folder, mark):
+    """Processes that carry the tests' mark in their environment, and those in mount
+    namespaces of their own that have the tests' folder in them: containers."""
+    ours, found = os.readlink("/proc/self/ns/mnt"), set()
+    for proc in Path("/proc").glob("[0-9]*"):
+        try:
+            if int(proc.name) == os.getpid():
+                continue
+            name = (proc / "comm").read_text().strip()
+            if mark.encode() in (proc / "environ").read_bytes():
+                found.add(f"{proc.name} {name}")
+            elif os.readlink(proc / "ns/mnt") != ours and \
+                    str(folder) in (proc / "mountinfo").read_text():
+                found.add(f"{proc.name} {name}")
+        except (OSError, ValueError):
+            continue  # ended meanwhile, or not ours to look at
+    return found
+
+
+def control_groups():
+    return {str(path) for path in Path("/sys/fs/cgroup").rglob("*spaceport*") if path.is_dir()}
+
+
+def network_namespaces():
+    folder = Path("/run/netns")
+    return {str(path) for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def temporary_files(folder):
+    return {str(path) for path in folder.glob("*/tmp/*")}
+
+
+class Watch:
+    def __init__(self, folder, mark):
+        self.folder, self.mark = folder, mark
+        self.before = self.look()
+
+    def look(self):
+        return {
+            "mount": mounts(self.folder),
+            "process": processes(self.folder, self.mark),
+            "control group": control_groups(),
+            "network namespace": network_namespaces(),
+            "temporary file": temporary_files(self.folder),
+        }
+
+    def leaks(self):
+        """What is there now and wasn't before, after a moment's grace for what is ending."""
+        end = time.monotonic() + GRACE_SECONDS
+        while True:
+            now = self.look()
+            left = [f"{kind}: {thing}" for kind, things in now.items()
+                    for thing in sorted(things - self.before[kind])]
+            if not left or time.monotonic() > end:
+                return left
+            time.sleep(0.1)
