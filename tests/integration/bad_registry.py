@@ -53,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path).path
         if path == "/token":
             return self.token()
-        if self.server.login and self.headers.get("Authorization") != "Bearer " + self.server.bearer:
+        bearer = "Bearer " + self.server.bearer
+        if self.server.login and self.headers.get("Authorization") != bearer:
             return self.ask_for_token(path)
         if path == "/v2/":
             return self.reply(200, b"{}")
@@ -64,7 +65,8 @@ class Handler(BaseHTTPRequestHandler):
         repository = path.removeprefix("/v2/").rsplit("/", 2)[0]
         realm = f'Bearer realm="{self.server.url}/token",service="test",' \
                 f'scope="repository:{repository}:pull"'
-        return self.reply(401, b'{"errors":[{"code":"UNAUTHORIZED"}]}', {"WWW-Authenticate": realm})
+        return self.reply(401, b'{"errors":[{"code":"UNAUTHORIZED"}]}',
+                          {"WWW-Authenticate": realm})
 
     def token(self):
         user = self.server.login
@@ -87,7 +89,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.server.read(digest)
         if body is None:
             return self.reply(404, b'{"errors":[{"code":"BLOB_UNKNOWN"}]}')
-        return self.answer(body, self.server.blob_fault, {"Content-Type": "application/octet-stream"})
+        return self.answer(body, self.server.blob_fault,
+                           {"Content-Type": "application/octet-stream"})
 
     def answer(self, body, fault, headers):
         if fault:

@@ -175,8 +175,8 @@ def make_space(folder, account):
 
     def make(dockerfile, files=None, readme=None, title="Test", port=7860):
         space = folder / f"space-{uuid.uuid4().hex[:8]}"
-        contents = {"README.md": README.format(title=title, port=port) if readme is None else readme,
-                    "Dockerfile": dockerfile, **(files or {})}
+        block = README.format(title=title, port=port) if readme is None else readme
+        contents = {"README.md": block, "Dockerfile": dockerfile, **(files or {})}
         for name, text in contents.items():
             if text is None:
                 continue

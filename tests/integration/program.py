@@ -112,7 +112,8 @@ class Process:
             gone = self.popen.poll() is not None
             if gone and not condition():
                 self.join()
-                raise AssertionError(f"ended with {self.popen.returncode} before {what}:\n{self.err}")
+                code = self.popen.returncode
+                raise AssertionError(f"ended with {code} before {what}:\n{self.err}")
             if time.monotonic() > end:
                 raise AssertionError(f"no {what} within {seconds} s:\n{self.out}\n{self.err}")
             time.sleep(0.02)
@@ -130,7 +131,8 @@ class Process:
             self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"still running after {seconds} s:\n{self.out}\n{self.err}") from None
+            story = f"{self.out}\n{self.err}"
+            raise AssertionError(f"still running after {seconds} s:\n{story}") from None
         self.join()
         return Result(self.popen.returncode, self.out, self.err)
 
@@ -229,6 +231,20 @@ class Program:
         needle = secret.encode()
         return [path for path in self.store_files()
                 if secret in str(path) or holds(path, needle)]
+
+
+def find(value, key):
+    """The first value of `key` anywhere in a JSON value."""
+    if isinstance(value, dict):
+        if key in value:
+            return value[key]
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            found = find(item, key)
+            if found is not None:
+                return found
+    return None
 
 
 def holds(path, needle):

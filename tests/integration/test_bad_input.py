@@ -3,6 +3,7 @@
 right exit code, and nothing left running (which the fixture of every test checks)."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -156,7 +157,8 @@ class TestUsage:
 
 class TestConfiguration:
     @pytest.mark.parametrize("text, says", [
-        ("registires:\n  docker.io: { mirror: \"http://127.0.0.1:1\" }\n", ["registires", "registries"]),
+        ("registires:\n  docker.io: { mirror: \"http://127.0.0.1:1\" }\n",
+         ["registires", "registries"]),
         ("registries: 5\n", ["registries"]),
         ("registries:\n  docker.io: { miror: x }\n", ["miror", "mirror"]),
         ("registries:\n\tdocker.io: {}\n", [":2"]),
@@ -165,7 +167,8 @@ class TestConfiguration:
     def test_mistakes(self, spaceport, make_space, folder, text, says):
         file = folder / "broken.yaml"
         file.write_text(text)
-        result = spaceport.build(make_space(SCRATCH), env={"SPACEPORT_CONFIG": str(file)}, timeout=30)
+        env = {"SPACEPORT_CONFIG": str(file)}
+        result = spaceport.build(make_space(SCRATCH), env=env, timeout=30)
         result.failed(2, says=["broken.yaml", *says])
         file.unlink()
 
@@ -203,9 +206,7 @@ class TestMachine:
 
     @pytest.mark.parametrize("program, package", [("crun", "crun"), ("pasta", "passt")])
     def test_a_missing_program(self, spaceport, space, program, package):
-        found = subprocess.run(["sh", "-c", f"command -v {program}"], capture_output=True, text=True,
-                               check=True).stdout.strip()
-        prepare = f"mount --bind /dev/null {os.path.realpath(found)}"
+        prepare = f"mount --bind /dev/null {os.path.realpath(shutil.which(program))}"
         spaceport.build(space, "--no-cache", prepare=prepare).failed(3, says=[program, package])
 
     def test_doctor_tells(self, spaceport):

@@ -7,24 +7,11 @@ import signal
 import time
 
 import pytest
+from program import find
 
 SCRATCH = "FROM scratch\nCOPY hello.txt /\nCMD [\"/hello.txt\"]\n"
 # The sum is made by the step's shell, so "ran-42" stands in the story only if the step ran.
 RAN = "echo ran-$((40+2))"
-
-
-def find(value, key):
-    """The first value of `key` anywhere in a JSON value."""
-    if isinstance(value, dict):
-        if key in value:
-            return value[key]
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            found = find(item, key)
-            if found is not None:
-                return found
-    return None
 
 
 def test_scratch_needs_no_registry(fresh_spaceport, make_space, config_for):
@@ -84,9 +71,10 @@ CMD ["true"]
 
 
 def test_another_file(spaceport, make_space):
-    space = make_space(SCRATCH, {"hello.txt": "x", "docker/Other": SCRATCH.replace("hello.txt", "o"),
-                                 "o": "y"})
-    assert spaceport.build(space, "-f", space / "docker/Other").image != spaceport.build(space).image
+    other = SCRATCH.replace("hello.txt", "other.txt")
+    space = make_space(SCRATCH, {"hello.txt": "x", "docker/Other": other, "other.txt": "y"})
+    image = spaceport.build(space, "-f", space / "docker/Other").image
+    assert image != spaceport.build(space).image
 
 
 class TestCache:
@@ -211,7 +199,7 @@ class TestProgress:
 
 
 class TestStepEnvironment:
-    def test_authorities_reach_a_step_and_stay_out_of_the_image(self, spaceport, make_space, folder):
+    def test_authorities_reach_a_step_and_stay_out(self, spaceport, make_space, folder):
         bundle = folder / "company-ca.pem"
         bundle.write_text("-----BEGIN CERTIFICATE-----\nY29tcGFueS1hdXRob3JpdHk=\n"
                           "-----END CERTIFICATE-----\n")

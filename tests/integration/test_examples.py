@@ -119,7 +119,8 @@ class TestWire:
 
     def test_large_download(self, wire):
         total = 0
-        with httpx.stream("GET", wire + f"/bytes/{200 << 20}", timeout=120, trust_env=False) as answer:
+        url = wire + f"/bytes/{200 << 20}"
+        with httpx.stream("GET", url, timeout=120, trust_env=False) as answer:
             for piece in answer.iter_raw():
                 total += len(piece)
         assert total == 200 << 20

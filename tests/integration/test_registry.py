@@ -99,8 +99,9 @@ class TestMended:
         pull("debian:trixie-slim").ok()
         layer = largest_layer(bad, "library/debian", "trixie-slim")
         gets = [r for r in bad.asked_for(layer["digest"]) if r[0] == "GET"]
-        assert [request[2].get("Range", "").startswith("bytes=") for request in gets] == [False, True]
-        assert int(gets[1][2]["Range"].removeprefix("bytes=").split("-")[0]) > 0
+        ranges = [request[2].get("Range", "") for request in gets]
+        assert len(ranges) == 2 and not ranges[0] and ranges[1].startswith("bytes=")
+        assert int(ranges[1].removeprefix("bytes=").split("-")[0]) > 0
 
     def test_a_cut_connection_to_a_server_without_ranges(self, bad, pull):
         def whole(request, body):

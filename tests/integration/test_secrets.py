@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from program import find
 
 STEP = "RUN --mount=type=secret,id=TOKEN{options} {command}\n"
 
@@ -67,8 +68,10 @@ def test_as_a_variable_of_the_step(spaceport, make_space, secret, no_trace):
 
 def test_mode_owner_and_place(spaceport, make_space, secret, no_trace):
     space = make_space("FROM busybox:latest\nUSER 1000\n"
-                       + STEP.format(options=",mode=0444", command="cat /run/secrets/TOKEN > /dev/null")
-                       + STEP.format(options="", command="! cat /run/secrets/TOKEN 2> /dev/null")
+                       + STEP.format(options=",mode=0444",
+                                     command="cat /run/secrets/TOKEN > /dev/null")
+                       + STEP.format(options="",
+                                     command="! cat /run/secrets/TOKEN 2> /dev/null")
                        + STEP.format(options=",uid=1000,mode=0400,target=/tmp/key",
                                      command="test \"$(stat -c %u:%a /tmp/key)\" = 1000:400"))
     result = spaceport.build(space, "--secret", "id=TOKEN", env={"TOKEN": secret})
@@ -136,4 +139,4 @@ def test_build_arguments_are_not_secret_but_stay_out_of_env(spaceport, make_spac
     space = make_space("FROM busybox:latest\nARG KEY\nRUN test -n \"$KEY\"\n")
     image = spaceport.build(space, "--build-arg", f"KEY={secret}").image
     config = spaceport("image", "inspect", image).json
-    assert secret not in json.dumps(config.get("config", {}).get("Env", []))
+    assert secret not in json.dumps(find(config, "Env"))

@@ -153,7 +153,8 @@ class TestLayers:
     @pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh...", "bin/.wh.", "bin/.wh..",
                                       "bin/.wh...", "bin/../.wh.etc", up("/.wh.tmp")])
     def test_whiteouts_of_parents(self, evil, name):
-        evil(lambda layer: layer.add(name))("image", "pull", "evil").failed(1, says=["evil", ".wh."])
+        program = evil(lambda layer: layer.add(name))
+        program("image", "pull", "evil").failed(1, says=["evil", ".wh."])
 
     def test_a_whiteout_through_a_symlink(self, evil, outside):
         program = evil(lambda layer: layer.symlink("link", str(outside)),
@@ -176,10 +177,10 @@ class TestLayers:
         assert evil(fill).build(make_space("FROM evil\nRUN true\n")).image
 
     def test_a_bomb(self, evil, folder):
-        """Four gigabytes of zeros in a few hundred kilobytes."""
+        """Two gigabytes of zeros in a few hundred kilobytes."""
         def fill(layer):
             info = tarfile.TarInfo("zeros")
-            info.size = 4 << 30
+            info.size = 2 << 30
             layer.file.write(info.tobuf(tarfile.PAX_FORMAT))
             layer.file.truncate(layer.file.tell() + info.size + 1024)
             layer.file.seek(0)
@@ -286,7 +287,7 @@ class TestContext:
             result = spaceport.build(space, "--no-cache", "--progress", "plain")
             assert result.code in (0, 1) and CANARY not in result.err
 
-    def test_symlinks_within_a_copied_folder_are_kept_as_they_are(self, spaceport, outside, make_space):
+    def test_symlinks_within_a_copied_folder_are_kept(self, spaceport, outside, make_space):
         space = make_space("FROM busybox:latest\nCOPY tree /tree\n"
                            f"RUN test \"$(readlink /tree/leak)\" = {outside}/canary\n")
         (space / "tree").mkdir()
@@ -296,13 +297,14 @@ class TestContext:
     def test_mount_sources_stay_in_their_stage(self, spaceport, outside, make_space):
         space = make_space(f"FROM busybox:latest AS other\nRUN ln -s {outside} /link\n"
                            "FROM busybox:latest\n"
-                           "RUN --mount=type=bind,from=other,source=/link,target=/x ! cat /x/canary\n")
+                           "RUN --mount=type=bind,from=other,source=/link,target=/x "
+                           "! cat /x/canary\n")
         result = spaceport.build(space, "--progress", "plain")
         assert result.code in (0, 1) and CANARY not in result.err
 
     def test_cache_ids_are_no_paths(self, spaceport, outside, make_space):
-        space = make_space(f"FROM busybox:latest\nRUN --mount=type=cache,target=/c,id={up(outside)} "
-                           "touch /c/new\n")
+        space = make_space("FROM busybox:latest\n"
+                           f"RUN --mount=type=cache,target=/c,id={up(outside)} touch /c/new\n")
         assert spaceport.build(space).code in (0, 1)
 
 
@@ -383,7 +385,7 @@ class TestHostLoopback:
 
 
 def test_a_running_space_has_no_privilege(running_space, make_space):
-    script = PEEK + "cat /proc/self/status; cat /proc/self/uid_map; test -s /proc/kcore && echo KCORE\n"
+    script = PEEK + "cat /proc/self/status; test -s /proc/kcore && echo KCORE\n"
     space_dir = make_space('FROM busybox:latest\nCOPY www /www\n'
                            'CMD ["httpd", "-f", "-p", "7860", "-h", "/www"]\n',
                            {"www/cgi-bin/status": script})
