@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -100,6 +101,7 @@ static int run_command(struct invocation *inv, int argc, char **argv, struct err
 	if (r < 0)
 		return r;
 	const struct common_options *common = inv->values;
+	assert(common);
 	if (common->verbose)
 		log_set_level(LOG_DEBUG);
 	if (common->help)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <getopt.h>
 #include <string.h>
 
@@ -232,6 +233,7 @@ static int missing_value(
 	size_t i = getopt_table_find(t, optopt);
 	const struct option_spec *spec = t->specs[i];
 
+	assert(spec);
 	err_set(err, ERR_INPUT, "--%s needs a value: --%s %s", spec->name, spec->name,
 		spec->argument);
 	return see_help(inv, err);
@@ -273,6 +275,7 @@ int options_parse(struct invocation *inv, int argc, char **argv, struct err *err
 		if (val == ':')
 			return missing_value(inv, &t, err);
 		size_t i = getopt_table_find(&t, val);
+		assert(i < t.count && t.specs[i] && t.groups[i]);
 		int r = option_set(inv, t.specs[i], t.groups[i], optarg, err);
 		if (r < 0)
 			return r;

@@ -167,6 +167,19 @@ void strip_feed(struct strip *s, struct str bytes, struct buf *ret)
 	}
 }
 
+void output_one_line(struct buf *ret, struct str text)
+{
+	struct strip strip = {0};
+	size_t start = ret->len;
+
+	strip_feed(&strip, text, ret);
+	for (size_t i = start; i < ret->len; i++)
+		if ((unsigned char)ret->data[i] < ' ')
+			ret->data[i] = ' ';
+	if (strip.held_count > 0)
+		buf_add_char(ret, '?');
+}
+
 void output_lines_done(struct output_lines *lines)
 {
 	buf_done(&lines->line);

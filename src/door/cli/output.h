@@ -29,6 +29,9 @@ struct strip {
 /* Append what may be shown of `bytes`. */
 void strip_feed(struct strip *s, struct str bytes, struct buf *ret);
 
+/* A whole text made one line that may be shown: what would end or move it is a space. */
+void output_one_line(struct buf *ret, struct str text);
+
 /* Lines longer than this are broken. */
 #define OUTPUT_LINE_MAX 8192
 

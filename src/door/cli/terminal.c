@@ -36,7 +36,8 @@ struct terminal terminal_of(int fd)
 	const char *term = getenv("TERM");
 	struct terminal t = {.columns = 80, .rows = 24};
 
-	t.is_live = isatty(fd) && term && *term && strcmp(term, "dumb") != 0 && !is_ci();
+	t.is_terminal = isatty(fd);
+	t.is_live = t.is_terminal && term && *term && strcmp(term, "dumb") != 0 && !is_ci();
 	t.has_colour = t.is_live && !is_set("NO_COLOR");
 	terminal_measure(&t, fd);
 	return t;

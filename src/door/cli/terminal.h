@@ -14,7 +14,8 @@
 #include "base/str.h"
 
 struct terminal {
-	bool is_live;	  /* a terminal on which lines may be drawn over */
+	bool is_terminal; /* whatever it can: bytes written there act on it */
+	bool is_live;	  /* lines may be drawn over */
 	bool has_colour;  /* colours may be used */
 	unsigned columns; /* 80 where it cannot be told */
 	unsigned rows;
