@@ -183,6 +183,16 @@ static int split_name(struct arena *a, struct str name, struct oci_reference *re
 	return 0;
 }
 
+static bool is_bare_id(struct str s)
+{
+	if (s.n != DIGEST_HEX_SIZE - 1)
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		if (!is_hex(s.p[i]))
+			return false;
+	return true;
+}
+
 /* The repository as docker prints it, or NULL when it cannot be shortened. */
 static const char *short_name(const struct oci_reference *ref)
 {
@@ -193,7 +203,8 @@ static const char *short_name(const struct oci_reference *ref)
 		return NULL;
 	/* Only with one component after it: library/a/b and a/b are two repositories. */
 	if (str_starts(path, STR("library/")) && str_rfind(path, '/') == slash)
-		return ref->repository + strlen("library/");
+		return is_bare_id(str_from_index(path, slash + 1)) ? NULL
+								   : ref->repository + slash + 1;
 	return names_domain(str_slice(path, 0, slash)) ? NULL : ref->repository;
 }
 
@@ -208,16 +219,6 @@ static void print(struct arena *a, struct oci_reference *ref)
 		ref->tag ? ref->tag : "", ref->has_digest ? "@" : "", digest);
 	ref->text = arena_printf(a, "%s/%s%s", ref->registry, ref->repository, suffix);
 	ref->short_text = name ? arena_printf(a, "%s%s", name, suffix) : ref->text;
-}
-
-static bool is_bare_id(struct str s)
-{
-	if (s.n != DIGEST_HEX_SIZE - 1)
-		return false;
-	for (size_t i = 0; i < s.n; i++)
-		if (!is_hex(s.p[i]))
-			return false;
-	return true;
 }
 
 static int parse_parts(struct arena *a, struct str text, struct oci_reference *ref, struct err *err)
