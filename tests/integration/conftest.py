@@ -2,7 +2,6 @@
 """Fixtures: the registry with the base images, the program as root and as a user,
 Spaces made on the spot, and the check that nothing is left behind."""
 
-import contextlib
 import getpass
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import leaks
 import pytest
+from browser import Browser
 from program import Account, Program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -224,19 +224,7 @@ def root_only():
 
 @pytest.fixture(scope="session")
 def browser():
-    """browser(URL): the page's text after its scripts ran, from headless Chromium."""
+    """A headless Chromium: browser.open(URL)."""
     program = shutil.which("chromium") or pytest.skip("no chromium on this machine")
-
-    def dump(url, seconds=10):
-        with contextlib.ExitStack() as stack:
-            profile = stack.enter_context(tempfile.TemporaryDirectory(prefix="chromium-"))
-            done = subprocess.run(
-                [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-                 "--no-first-run", "--disable-background-networking", "--disable-sync",
-                 "--disable-component-update", f"--user-data-dir={profile}",
-                 f"--virtual-time-budget={seconds * 1000}", "--dump-dom", url],
-                capture_output=True, text=True, timeout=120, check=True)
-        return done.stdout
-
-    return dump
-
+    with Browser(program) as running:
+        yield running
