@@ -5,6 +5,7 @@
         browser.open(url).wait_for("some text")"""
 
 import base64
+import contextlib
 import itertools
 import json
 import subprocess
@@ -68,7 +69,9 @@ class Browser:
             [program, *FLAGS, f"--user-data-dir={self.profile.name}", "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.numbers = itertools.count(1)
-        self.socket = connect(self.address(), max_size=None, proxy=None)
+        self.connection = contextlib.ExitStack()
+        self.socket = self.connection.enter_context(
+            connect(self.address(), max_size=None, proxy=None))
 
     def address(self):
         file, end = Path(self.profile.name, "DevToolsActivePort"), time.monotonic() + START_SECONDS
@@ -98,7 +101,7 @@ class Browser:
         return self
 
     def __exit__(self, *_):
-        self.socket.close()
+        self.connection.close()
         self.process.terminate()
         try:
             self.process.wait(10)

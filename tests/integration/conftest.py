@@ -48,6 +48,7 @@ def pytest_runtest_makereport(item):
 @pytest.fixture(scope="session")
 def folder():
     """The tests' own folder, which every account may enter."""
+    os.umask(0o022)
     path = Path(tempfile.mkdtemp(prefix="spaceport-it-"))
     path.chmod(0o755)
     yield path
@@ -194,12 +195,15 @@ def make_space(folder, account):
 
 @pytest.fixture
 def example(folder, account):
-    """example(NAME): a copy of an example Space, for one test."""
+    """example(NAME): a copy of an example Space, for one test, made as its README says."""
     made = []
 
     def copy(name):
         made.append(folder / f"{name}-{uuid.uuid4().hex[:8]}")
-        shutil.copytree(ROOT / "examples" / name, made[-1])
+        shutil.copytree(ROOT / "examples" / name, made[-1],
+                        ignore=shutil.ignore_patterns(".venv", "__pycache__"))
+        if (made[-1] / "Makefile").exists():
+            subprocess.run(["make", "-s", "-C", made[-1]], check=True)
         return account.owns(made[-1])
 
     yield copy

@@ -4,7 +4,6 @@
 import hashlib
 import json
 import shutil
-import subprocess
 import time
 import urllib.parse
 
@@ -13,12 +12,6 @@ import httpx
 import pytest
 from conftest import ROOT
 from websockets.sync.client import connect
-
-
-@pytest.fixture(scope="module", autouse=True)
-def hello():
-    """The C example's program, built by its own Makefile."""
-    subprocess.run(["make", "-C", ROOT / "examples/hello-c"], check=True, capture_output=True)
 
 
 def test_hello_c(running_space, example):
@@ -48,7 +41,7 @@ def test_streamlit(running_space, example, browser):
 def wire(spaceport, folder):
     """The FastAPI example, running for all the tests of this module."""
     copy = folder / f"wire-{spaceport.account.name}"
-    shutil.copytree(ROOT / "examples/fastapi", copy)
+    shutil.copytree(ROOT / "examples/fastapi", copy, ignore=shutil.ignore_patterns(".venv"))
     spaceport.account.owns(copy)
     with spaceport.space(copy, timeout=600) as space:
         yield space.url

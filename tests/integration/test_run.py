@@ -160,10 +160,7 @@ def test_the_log_is_followed(running_space, make_space):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_the_app(spaceport, example, number):
     """hello-c says good-bye when it is told to end."""
-    space_dir = example("hello-c")
-    if not (space_dir / "hello").exists():
-        pytest.fail("examples/hello-c/hello is missing; run make -C examples/hello-c")
-    process = spaceport.start("run", space_dir)
+    process = spaceport.start("run", example("hello-c"))
     process.wait_for(lambda: "\n" in process.out, "URL")
     process.signal(number)
     process.wait().ok()
