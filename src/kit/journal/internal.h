@@ -3,7 +3,7 @@
 #define JOURNAL_INTERNAL_H
 
 /*
- * A file:	"SPJRNL1\n", u64 sequence number, records
+ * A file:	"SPJRNL1\n", u64 sequence number from 1, records
  * A record:	0xA7 'R', u8 stream, 0, u32 length, i64 time, bytes
  *
  * All numbers little-endian.

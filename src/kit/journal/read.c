@@ -19,14 +19,15 @@ struct pending {
 struct journal_reader {
 	int dirfd, fd, watch_fd;
 	char *name, *old_name;
-	bool positioned; /* false until the first file was found */
-	uint64_t sequence, offset, lost;
+	uint64_t sequence; /* of the file that is read; 0 before the first */
+	uint64_t offset, lost;
 	struct buf data; /* bytes of the file from `offset` on */
 	size_t at;	 /* where in `data` the next record begins */
 	struct journal_record record;
 	struct str left; /* what of `record` was not handed out yet, in `data` */
 	struct pending pending[JOURNAL_STDERR + 1];
 	uint64_t skip; /* lines not to be handed out */
+	bool is_open;  /* what goes from now on is lost, what went before is history */
 };
 
 void journal_reader_free(struct journal_reader *reader)
@@ -67,10 +68,14 @@ static int open_file(struct journal_reader *r, const char *name, int *ret_fd,
 	return 0;
 }
 
-/* The oldest file that is newer than the one being read; ret_fd -1 when there is none. */
+/*
+ * The oldest file that is newer than the one being read; ret_fd -1 when there is none. The
+ * newer name is opened first: should the writer change files in between, what is open stays
+ * readable, and the older name leads to a file that is not older than it.
+ */
 static int open_next(struct journal_reader *r, int *ret_fd, uint64_t *ret_sequence, struct err *err)
 {
-	const char *names[] = {r->old_name, r->name};
+	const char *names[] = {r->name, r->old_name};
 	cleanup_close int best = -1;
 
 	for (size_t i = 0; i < array_size(names); i++) {
@@ -79,7 +84,7 @@ static int open_next(struct journal_reader *r, int *ret_fd, uint64_t *ret_sequen
 		int result = open_file(r, names[i], &fd, &sequence, err);
 		if (result < 0)
 			return result;
-		if (fd < 0 || (r->positioned && sequence <= r->sequence))
+		if (fd < 0 || sequence <= r->sequence)
 			continue;
 		if (best >= 0 && sequence >= *ret_sequence)
 			continue;
@@ -96,7 +101,7 @@ static void use_file(struct journal_reader *r, int fd, uint64_t sequence)
 {
 	if (r->fd >= 0)
 		close(r->fd);
-	if (r->positioned && sequence - r->sequence > 1) {
+	if (r->is_open && sequence - r->sequence > 1) {
 		r->lost += sequence - r->sequence - 1;
 		r->skip = 0; /* it was counted with what is gone now */
 		for (size_t i = 0; i < array_size(r->pending); i++)
@@ -104,7 +109,6 @@ static void use_file(struct journal_reader *r, int fd, uint64_t sequence)
 	}
 	r->fd = fd;
 	r->sequence = sequence;
-	r->positioned = true;
 	r->offset = FILE_HEADER;
 	r->at = 0;
 	buf_clear(&r->data);
@@ -313,28 +317,20 @@ static int count_lines(struct journal_reader *r, uint64_t *ret, struct err *err)
 	return result < 0 ? result : 0;
 }
 
-/*
- * Count with one reader, read with another. Both begin at the same file, even if that one is
- * rotated away in between.
- */
+/* Count with another reader, which begins at the same file. */
 static int skip_to_tail(struct journal_reader *r, uint64_t tail, struct err *err)
 {
 	cleanup(journal_reader_free) struct journal_reader *counter =
 		reader_new(r->dirfd, r->name, err);
-	uint64_t sequence = 0, lines;
-	cleanup_close int fd = -1;
+	uint64_t lines;
 
 	if (!counter)
 		return -ERR_SYSTEM;
-	int result = open_next(r, &fd, &sequence, err);
-	if (result < 0 || fd < 0)
-		return result;
-	int same = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int same = fcntl(r->fd, F_DUPFD_CLOEXEC, 3);
 	if (same < 0)
 		return err_sys(err, "copy descriptor");
-	use_file(r, same, sequence);
-	use_file(counter, take_fd(&fd), sequence);
-	result = count_lines(counter, &lines, err);
+	use_file(counter, same, r->sequence);
+	int result = count_lines(counter, &lines, err);
 	if (result == 0 && lines > tail)
 		r->skip = lines - tail;
 	return result;
@@ -344,12 +340,20 @@ int journal_reader_open(
 	int dirfd, const char *name, long tail, struct journal_reader **ret, struct err *err)
 {
 	cleanup(journal_reader_free) struct journal_reader *r = reader_new(dirfd, name, err);
+	uint64_t sequence = 0;
+	cleanup_close int fd = -1;
 
 	if (!r)
 		return -ERR_SYSTEM;
-	int result = tail >= 0 ? skip_to_tail(r, (uint64_t)tail, err) : 0;
+	int result = open_next(r, &fd, &sequence, err);
+	if (result == 0 && fd >= 0) {
+		use_file(r, take_fd(&fd), sequence);
+		if (tail >= 0)
+			result = skip_to_tail(r, (uint64_t)tail, err);
+	}
 	if (result < 0)
 		return result;
+	r->is_open = true;
 	*ret = take_ptr(r);
 	return 0;
 }

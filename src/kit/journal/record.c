@@ -38,7 +38,10 @@ int file_header_parse(struct str bytes, uint64_t *ret_sequence)
 		return JOURNAL_E_BAD;
 	if (bytes.n < FILE_HEADER)
 		return JOURNAL_E_SHORT;
-	*ret_sequence = load_u64(bytes.p + sizeof(file_magic));
+	uint64_t sequence = load_u64(bytes.p + sizeof(file_magic));
+	if (sequence == 0 || sequence >= UINT64_MAX / 2)
+		return JOURNAL_E_BAD;
+	*ret_sequence = sequence;
 	return 0;
 }
 
