@@ -133,7 +133,7 @@ int sandbox_work_run(const struct sandbox_work *work, struct err *err)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return err_sys(err, "make socket pair");
 	cleanup_close int outside = fds[0];
-	job.outside = fds[0];
+	job.outside = outside;
 	job.channel.fd = fds[1];
 	struct sandbox_box_options options = {
 		.ids = work->ids, .scratch = work->scratch, .main = work_in_box, .arg = &job};
