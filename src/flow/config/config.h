@@ -93,7 +93,7 @@ struct space_config {
 	const char *base_path;	       /* "/" */
 	bool full_width;	       /* true */
 	enum space_header header;
-	const char *short_description;
+	const char *short_description; /* at most 60 UTF-16 units, as the Hub counts */
 	struct space_list models, datasets, tags;
 	const char *thumbnail;
 	bool pinned;
@@ -147,7 +147,11 @@ const struct space_key *space_config_key(const struct space_config *config, cons
 
 const char *space_sdk_name(enum space_sdk sdk);
 
-/* The lines of the block without its "---" lines, as a slice of text. */
+/*
+ * The lines of the block without its "---" lines, as a slice of text; -ERR_INPUT when there is
+ * none. `problem` says why, or (found all the same) what is odd; its text is NULL when there
+ * is nothing to say. Its texts are constants.
+ */
 must_use int space_front_matter(
 	const struct source *readme, struct str *ret_block, struct space_finding *problem);
 
@@ -202,7 +206,9 @@ must_use int space_variable_check(struct str name, struct err *err);
  * Add the built-in variables of a run to env: ACCELERATOR, CPU_CORES, MEMORY, SPACE_ID,
  * SPACE_AUTHOR_NAME, SPACE_REPO_NAME, SPACE_TITLE, SPACE_HOST, SPACE_CREATOR_USER_ID. Variables
  * that are there already are replaced. `host` is where visitors reach the Space, without a
- * scheme. The creator's id is derived from the owner's name: 24 hex digits, stable.
+ * scheme. The creator's id is derived from the owner's name: 24 hex digits, stable. OAUTH_…
+ * is not among them: it belongs to whoever provides the sign-in. Without a title SPACE_TITLE
+ * is the name.
  */
 void space_environment(const struct space_config *config, const struct flavor *flavor,
 	const struct space_id *id, const char *host, struct argv *env);

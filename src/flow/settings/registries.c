@@ -58,9 +58,9 @@ static int take_mirror(struct loader *l, struct settings_registry *registry,
 			yaml_kind_text(value->kind));
 	const char *problem = mirror_problem(value->text);
 	if (problem) {
-		/* The address itself may hold a password. */
 		(void)refuse(l, err, "the mirror of %s %s", registry->name, problem);
-		return err_hint_add(err, "%s", mirror_form);
+		/* Instead of the excerpt: the address may hold a password. */
+		return err_hint(err, "%s", mirror_form);
 	}
 	struct str url = value->text;
 	while (str_ends(url, STR("/")))

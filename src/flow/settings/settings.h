@@ -47,7 +47,7 @@ struct settings {
 	 * $XDG_DATA_HOME/spaceport or ~/.local/share/spaceport. Absolute. */
 	const char *data;
 
-	/* registries */
+	/* registries: a mapping of names; "name: URL" is short for one mirror */
 	struct settings_registry *registries;
 	size_t registry_count;
 
@@ -68,7 +68,7 @@ struct settings {
 	const char *ca_bundle;
 
 	/* http_proxy, https_proxy, no_proxy: passed into builds and Spaces. Default: the
-	 * variables of that name, lower case first. NULL: none; "" in the file means none. */
+	 * variables of that name, lower case first. NULL: none, or "none" was written. */
 	const char *http_proxy, *https_proxy, *no_proxy;
 
 	/* dns: addresses of name servers. Empty: the host's. */

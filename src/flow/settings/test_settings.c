@@ -241,6 +241,7 @@ static void mistakes_have_a_place(void **state)
 					  rows[i].error));
 		if (!strstr(err.hint, rows[i].hint))
 			assert_string_equal(err.hint, rows[i].hint);
+		assert_null(strstr(err.hint, "a:b@")); /* a password is not shown */
 		assert_string_equal(s.file, "untouched");
 	}
 }
