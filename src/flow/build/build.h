@@ -44,7 +44,7 @@ enum build_event_kind {
 
 struct build_event {
 	enum build_event_kind kind;
-	uint32_t step; /* from 1; pulls have 0 */
+	uint32_t step;	 /* from 1; pulls have 0 */
 	uint32_t layers; /* BUILD_PULL: how many the image has; 0 while that is not known */
 	bool cached;
 	uint64_t done, total; /* bytes */

@@ -184,11 +184,35 @@ static int move_into_box(struct store *store, struct err *err)
 	return r;
 }
 
+/*
+ * The descriptor from outside leads to the mounts of the other namespace, on which nothing can
+ * be mounted from here: the path is walked again.
+ */
+static int reopen_dir(struct store *store, struct err *err)
+{
+	cleanup_free char *path = xprintf("%s/store", store->settings->data);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0) {
+		(void)err_sys(err, "open %s", path);
+		return err_hint(err,
+			"builds run as user %u, who must be able to enter every directory "
+			"above it: chmod o+x them, or choose another place with "
+			"SPACEPORT_DATA",
+			(unsigned)store->ids.root_uid);
+	}
+	close(store->dir);
+	store->dir = fd;
+	return 0;
+}
+
 int store_open_in_box(struct store *store, struct layer_store **ret_layers,
 	struct image_store **ret_images, struct err *err)
 {
-	int r = move_into_box(store, err);
+	int r = reopen_dir(store, err);
 
+	if (r == 0)
+		r = move_into_box(store, err);
 	if (r == 0)
 		r = layer_store_open(store->dir, LAYER_WRITE, ret_layers, err);
 	return r < 0 ? r : image_store_open(store->dir, ret_images, err);

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build/build.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "base/alloc.h"
+#include "build/internal.h"
+#include "os/clock.h"
+#include "os/command.h"
+
+void build_done(struct build *b)
+{
+	for (size_t i = 0; i < b->selection_count; i++)
+		tree_selection_free(b->selections[i]);
+	free(b->selections);
+	for (size_t i = 0; b->secrets && i < b->options->secret_count; i++) {
+		struct buf *value = &b->secrets[i].value;
+		if (value->data)
+			explicit_bzero(value->data, value->cap);
+		buf_done(value);
+	}
+	patterns_free(b->ignore);
+	cgroup_free(b->cgroup);
+	store_free(b->store);
+	if (b->context >= 0)
+		close(b->context);
+	buf_done(&b->dockerfile_text);
+	buf_done(&b->ignore_text);
+	arena_done(&b->arena);
+}
+
+static int open_build(struct build *b, const struct settings *settings,
+	const struct build_options *options, struct err *err)
+{
+	b->options = options;
+	b->settings = settings;
+	b->context = b->context_socket = b->context_server_end = -1;
+	int r = store_open(settings, &b->store, err);
+	if (r < 0)
+		return r;
+	b->layers = store_layers(b->store);
+	b->images = store_images(b->store);
+	return 0;
+}
+
+/* ---- the context server: this user's rights, for the box to ask ---- */
+
+struct server {
+	pid_t pid;
+};
+
+static int start_server(struct build *b, struct server *ret, struct err *err)
+{
+	int fds[2];
+
+	int r = tree_socket_pair(fds, err);
+	if (r < 0)
+		return r;
+	pid_t parent = getpid();
+	ret->pid = fork();
+	if (ret->pid == 0) {
+		struct err unused = {0};
+		close(fds[1]);
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
+		(void)signal(SIGINT, SIG_IGN); /* the parent decides what ^C means */
+		const struct tree_selection *const *selections =
+			(const struct tree_selection *const *)b->selections;
+		_exit(tree_serve(fds[0], selections, b->selection_count, &unused) < 0);
+	}
+	close(fds[0]);
+	b->context_socket = fds[1];
+	return ret->pid < 0 ? err_sys(err, "fork") : 0;
+}
+
+static void stop_server(struct server *server)
+{
+	struct err unused = {0};
+	int status;
+
+	if (server->pid <= 0)
+		return;
+	(void)kill(server->pid, SIGKILL); /* it may have ended with its socket */
+	ignored(command_wait(server->pid, &status, &unused));
+}
+
+/* ---- in the box ---- */
+
+/* Beside the build: what makes earlier layers durable, and what clears the trash. */
+static void start_housekeeping(struct build *b)
+{
+	enum { SYNC_AGE = 30 };
+	struct err unused = {0};
+
+	if (fork() != 0)
+		return; /* it ends with the box; without it a later build does the work */
+	ignored(layer_sync(b->layers, SYNC_AGE, &unused));
+	ignored(layer_tidy(b->layers, &unused));
+	_exit(0);
+}
+
+static int build_in_box(void *arg, struct sandbox_channel *channel, struct err *err)
+{
+	struct build *b = arg;
+	struct layer_store *layers;
+	struct image_store *images;
+
+	int r = store_open_in_box(b->store, &layers, &images, err);
+	if (r < 0)
+		return r;
+	b->settings = store_settings(b->store);
+	b->layers = layers;
+	b->images = images;
+	b->channel = channel;
+	start_housekeeping(b);
+	r = build_walk(b, err);
+	if (r == 0)
+		r = build_finish(b, err);
+	if (r == 0)
+		build_emit_text(b, BUILD_IMAGE, str_of(b->image_id));
+	/* The stores close with the process. */
+	return r;
+}
+
+/* ---- outside ---- */
+
+static void hear(void *arg, struct str message)
+{
+	struct build *b = arg;
+	struct build_event event;
+
+	if (!event_parse(message, &event))
+		return;
+	if (event.kind == BUILD_IMAGE)
+		snprintf(b->image_id, sizeof(b->image_id), "%.*s", STR_ARG(event.text));
+	if (event.kind == BUILD_STEP_DONE && event.cached)
+		b->cached_count++;
+	build_emit(b, &event);
+}
+
+static void tick(void *arg)
+{
+	const struct build_event event = {.kind = BUILD_TICK};
+
+	build_emit(arg, &event);
+}
+
+static void close_box_end(void *arg)
+{
+	struct build *b = arg;
+
+	close(b->context_socket);
+	b->context_socket = -1;
+}
+
+static int make_cgroup(struct build *b, struct err *err)
+{
+	const struct cgroup_limits limits = {.memory = b->settings->build.memory,
+		.pids = b->settings->build.pids,
+		.milli_cpus = b->settings->build.milli_cpus};
+	char missing[256];
+
+	cgroup_sweep();
+	int r = cgroup_new("build", &limits, &b->cgroup, missing, err);
+	if (r == 0 && missing[0]) {
+		const char *text = arena_printf(
+			&b->arena, "limits that this host does not enforce: %s", missing);
+		build_emit_text(b, BUILD_WARNING, str_of(text));
+	}
+	return r;
+}
+
+static int run_box(struct build *b, int64_t start, struct err *err)
+{
+	struct server server = {0};
+	const struct sandbox_work work = {.ids = store_ids(b->store),
+		.scratch = store_scratch(b->store),
+		.work = build_in_box,
+		.on_message = hear,
+		.on_started = close_box_end,
+		.on_tick = tick,
+		.arg = b,
+		.cancel_fd = b->options->cancel_fd,
+		.deadline = b->settings->build.timeout ? start + b->settings->build.timeout : 0};
+
+	int r = make_cgroup(b, err);
+	if (r == 0)
+		r = start_server(b, &server, err);
+	b->cached_count = 0;
+	if (r == 0)
+		r = sandbox_work_run(&work, err);
+	stop_server(&server);
+	if (b->context_socket >= 0)
+		close_box_end(b);
+	return r == -ERR_LIMIT ? err_wrap(err, "build") : r;
+}
+
+/* Nothing had to be done: tell it as it would have been told. */
+static void emit_all_cached(struct build *b)
+{
+	for (size_t i = 0; i < b->plan.stage_count; i++) {
+		const struct build_stage *stage = &b->stages[i];
+		for (size_t k = 0; k < stage->step_count; k++) {
+			cleanup(buf_done) struct buf name = {0};
+			plan_op_print(stage->plan, stage->steps[k].op, &name);
+			struct build_event event = {.kind = BUILD_STEP_START,
+				.step = stage->steps[k].number,
+				.cached = true,
+				.name = buf_str(&name)};
+			build_emit(b, &event);
+			event.kind = BUILD_STEP_DONE;
+			build_emit(b, &event);
+		}
+	}
+	build_emit_text(b, BUILD_IMAGE, str_of(b->image_id));
+}
+
+static void emit_planned(struct build *b)
+{
+	size_t needed = 0;
+
+	for (size_t i = 0; i < b->plan.stage_count; i++)
+		needed += b->plan.stages[i].needed;
+	const char *text = arena_printf(&b->arena, "%u step%s, %zu stage%s", b->step_count,
+		b->step_count == 1 ? "" : "s", needed, needed == 1 ? "" : "s");
+	const struct build_event event = {
+		.kind = BUILD_PLANNED, .total = b->step_count, .text = str_of(text)};
+	build_emit(b, &event);
+}
+
+static int build_or_find(struct build *b, int64_t start, struct err *err)
+{
+	cleanup_close int lock = -1;
+
+	int r = build_prepare(b, err);
+	if (r == 0)
+		r = store_hold(b->store, &lock, err);
+	if (r == 0)
+		r = build_walk(b, err);
+	if (r < 0)
+		return r;
+	emit_planned(b);
+	bool whole = b->cached_count == b->step_count && b->stages[b->plan.target].has_key;
+	r = whole ? build_finish(b, err) : BUILD_E_UNSAVED;
+	if (r == 0)
+		emit_all_cached(b);
+	if (r != BUILD_E_UNSAVED)
+		return r;
+	r = store_prepare_box(b->store, err);
+	return r < 0 ? r : run_box(b, start, err);
+}
+
+int build_run(const struct settings *settings, const struct build_options *options,
+	struct build_result *ret, struct err *err)
+{
+	cleanup(build_done) struct build b = {0};
+	int64_t start = clock_now();
+
+	int r = open_build(&b, settings, options, err);
+	if (r == 0)
+		r = build_or_find(&b, start, err);
+	if (r < 0)
+		return r;
+	*ret = (struct build_result){
+		.steps = b.step_count, .cached = b.cached_count, .duration = clock_now() - start};
+	snprintf(ret->image_id, sizeof(ret->image_id), "%s", b.image_id);
+	return 0;
+}
+
+int build_plan(const struct settings *settings, const struct build_options *options, bool json,
+	struct buf *ret, struct err *err)
+{
+	cleanup(build_done) struct build b = {.plan_only = true};
+
+	int r = open_build(&b, settings, options, err);
+	if (r == 0)
+		r = build_prepare(&b, err);
+	if (r == 0)
+		r = build_walk(&b, err);
+	if (r == 0)
+		build_print_plan(&b, json, ret);
+	return r;
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BUILD_INTERNAL_H
+#define BUILD_INTERNAL_H
+
+#include "base/arena.h"
+#include "build/build.h"
+#include "dockerfile/dockerfile.h"
+#include "image/image.h"
+#include "layer/layer.h"
+#include "os/cgroup.h"
+#include "sandbox/sandbox.h"
+#include "store/store.h"
+#include "tree/tree.h"
+
+/* Part of every key: raised when a step's result would differ from what older layers hold. */
+#define BUILD_KEY_VERSION "spaceport-build-1"
+
+/* ---- State of one build ---- */
+
+/* A step's inputs from a tree, as many as its sources: COPY has one, RUN one per bind mount. */
+struct build_input {
+	const struct plan_source *from;
+	size_t selection; /* of build->selections, when from the context */
+	bool is_known;
+	struct digest digest; /* of the content selected */
+};
+
+struct build_step {
+	struct plan_op *op;
+	uint32_t number; /* over all needed stages, from 1: the event's step */
+	struct build_input *inputs;
+	size_t input_count;
+	bool has_key;	   /* everything the key depends on is known */
+	struct digest key; /* of the step; its layer's name is layer_key_of() */
+	bool cached;
+};
+
+struct build_stage {
+	const struct plan_stage *plan;
+	struct build_step *steps;
+	size_t step_count;
+	bool has_key;
+	struct digest key; /* of the last step, or of the base */
+	struct layer_key *chain;
+	size_t chain_len; /* complete only as far as has_key and layers go */
+};
+
+struct build_secret_value {
+	const char *id;
+	bool found;
+	struct buf value;
+};
+
+struct build {
+	struct arena arena;
+	const struct build_options *options;
+	struct store *store;
+	const struct settings *settings;
+	bool plan_only; /* nothing is pulled and nothing run */
+
+	/* What the user wrote */
+	int context; /* descriptor of the build context */
+	struct buf dockerfile_text, ignore_text;
+	struct dockerfile file;
+	struct patterns *ignore;
+	struct plan plan;
+	struct image_record *records; /* one for each of plan.images; id zero: not here */
+	struct build_secret_value *secrets;
+	struct oci_list build_args;
+
+	/* What its steps need of the context */
+	struct tree_selection **selections;
+	size_t selection_count, selection_cap;
+
+	struct build_stage *stages; /* as plan.stages; only needed ones are filled */
+	uint32_t step_count, cached_count;
+
+	/* In the box */
+	struct sandbox_channel *channel; /* NULL outside */
+	struct layer_store *layers;	 /* the store's, or the box's own for writing */
+	struct image_store *images;
+	int context_socket;	/* asks the context server; < 0 outside */
+	int context_server_end; /* its other end, until the server has it */
+	struct cgroup *cgroup;
+	bool has_network;
+	unsigned mount_number;
+
+	char image_id[DIGEST_TEXT_SIZE];
+};
+
+void build_done(struct build *b);
+DEFINE_CLEANUP_VALUE(struct build, build_done);
+
+/* ---- prepare.c: from options to a plan and its inputs ---- */
+
+must_use int build_prepare(struct build *b, struct err *err);
+
+/* ---- inputs.c ---- */
+
+/* Select and digest what steps need of the build context; lays out b->stages. */
+must_use int build_find_inputs(struct build *b, struct err *err);
+/* Sources and filter of a step's input, for tree_select(). */
+must_use int build_select(struct build *b, const struct plan_op *op, const struct plan_mount *mount,
+	int root, bool from_context, struct tree_selection **ret, struct err *err);
+
+/* ---- secrets.c ---- */
+
+must_use int build_read_secrets(struct build *b, struct err *err);
+struct build_secret_value *build_find_secret(struct build *b, const char *id);
+
+/* Replaces secret values in a stream of output by "***", also where a read cut them. */
+struct mask;
+struct mask *mask_new(void);
+void mask_free(struct mask *m);
+DEFINE_CLEANUP(struct mask *, mask_free);
+/* Values shorter than four bytes are left alone: they would eat the log. */
+void mask_add(struct mask *m, struct str secret);
+/* What can be shown of all bytes so far goes to ret; the rest waits. */
+void mask_feed(struct mask *m, struct str bytes, struct buf *ret);
+void mask_flush(struct mask *m, struct buf *ret);
+
+/* ---- key.c: what a step's result depends on ---- */
+
+struct digest key_of_base(const struct build *b, const struct plan_stage *stage);
+struct digest key_of_step(const struct digest *parent, const struct build_step *step);
+/* Name of the memo that holds the digest of an input from a stage or an image. */
+void key_of_input(const struct digest *source, const struct plan_op *op,
+	const struct plan_mount *mount, struct buf *ret);
+
+/* ---- walk.c: the plan from the bottom up ---- */
+
+/*
+ * Outside a box: find out which keys are known and which layers are there. Inside: also make
+ * those that are not.
+ */
+must_use int build_walk(struct build *b, struct err *err);
+/* The layers and the key that a plan_source stands for; false while they are not known. */
+bool build_source_chain(struct build *b, const struct plan_source *from, struct layer_chain *ret,
+	struct digest *ret_key);
+
+/* ---- finish.c: the image ---- */
+
+/*
+ * The target's configuration, saved and named. Outside a box nothing is written: returns
+ * BUILD_E_UNSAVED when there is something to write.
+ */
+enum { BUILD_E_UNSAVED = 1 };
+must_use int build_finish(struct build *b, struct err *err);
+
+/* ---- step.c, step_run.c, step_copy.c: in the box ---- */
+
+must_use int build_do_step(
+	struct build *b, struct build_stage *stage, struct build_step *step, struct err *err);
+/* On the mounted tree `root`, whose path is `rootfs`. */
+must_use int step_run(struct build *b, const struct build_step *step, const char *rootfs, int root,
+	struct err *err);
+must_use int step_copy(struct build *b, const struct build_step *step, int root, struct err *err);
+must_use int step_workdir(const struct build_step *step, int root, struct err *err);
+
+/* A chain mounted read-only in scratch, once a build for each source. */
+must_use int build_mount_source(
+	struct build *b, const struct plan_source *from, int *ret_root, struct err *err);
+
+/* mounts.c: what RUN --mount gives to the container */
+struct step_mounts;
+must_use int step_mounts_make(struct build *b, const struct build_step *step,
+	struct step_mounts **ret, struct argv *env, struct err *err);
+void step_mounts_list(
+	const struct step_mounts *m, const struct sandbox_mount **ret, size_t *ret_count);
+void step_mounts_free(struct step_mounts *m);
+DEFINE_CLEANUP(struct step_mounts *, step_mounts_free);
+
+/* ---- failure.c ---- */
+
+struct step_end {
+	int status;	 /* as waitpid */
+	struct str tail; /* the last bytes of output */
+	struct cgroup_usage usage;
+	bool disk_full;
+};
+
+/* ERR_FAILED with the excerpt, the last lines, and what the kernel knows. */
+int build_failure(const struct build *b, const struct build_step *step, const struct step_end *end,
+	struct err *err);
+/* Put the step's place in front of an error and its excerpt behind it. Returns < 0. */
+int build_place(const struct build *b, const struct build_step *step, struct err *err);
+
+/* ---- print.c ---- */
+
+void build_print_plan(const struct build *b, bool json, struct buf *ret);
+
+/* ---- event.c ---- */
+
+/* To the caller, or through the channel to it. */
+void build_emit(struct build *b, const struct build_event *event);
+void build_emit_text(struct build *b, enum build_event_kind kind, struct str text);
+void build_emit_progress(void *build, const struct image_progress *progress);
+void event_print(const struct build_event *event, struct buf *ret);
+bool event_parse(struct str message, struct build_event *ret);
+
+#endif

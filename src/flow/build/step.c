@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "build/internal.h"
+
+/*
+ * One step: the layers below it and a new upper directory are mounted, the instruction works
+ * on the merged tree, and the upper directory becomes the step's layer.
+ */
+#define STEP_ROOT "step-root"
+
+static int open_scratch(struct err *err)
+{
+	int fd = open(sandbox_scratch(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 ? fd : err_sys(err, "open %s", sandbox_scratch());
+}
+
+static int make_dir(int scratch, const char *name, struct err *err)
+{
+	if (mkdirat(scratch, name, 0755) < 0 && errno != EEXIST)
+		return err_sys(err, "make %s", name);
+	return 0;
+}
+
+static int work_on_tree(
+	struct build *b, const struct build_step *step, int scratch, struct err *err)
+{
+	cleanup_free char *path = xprintf("%s/" STEP_ROOT, sandbox_scratch());
+	cleanup_close int root =
+		openat(scratch, STEP_ROOT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (root < 0)
+		return err_sys(err, "open %s", path);
+	if (step->op->kind == PLAN_RUN)
+		return step_run(b, step, path, root, err);
+	if (step->op->kind == PLAN_WORKDIR)
+		return step_workdir(step, root, err);
+	return step_copy(b, step, root, err);
+}
+
+/* Both errors count, the first one more. */
+static int unmount_after(int r, int scratch, const char *name, struct err *err)
+{
+	struct err second = {0};
+
+	if (layer_unmount(scratch, name, r < 0 ? &second : err) < 0 && r == 0)
+		return -(int)err->kind;
+	return r;
+}
+
+static int make_layer(struct build *b, const struct build_stage *stage,
+	const struct build_step *step, struct layer_draft *draft, struct err *err)
+{
+	const struct layer_chain below = {stage->chain, stage->chain_len};
+	const struct layer_upper upper = layer_draft_upper(draft);
+	const struct layer_key name = layer_key_of(&step->key);
+	const struct layer_info info = {.kind = LAYER_STEP};
+	cleanup_close int scratch = open_scratch(err);
+
+	int r = scratch < 0 ? scratch : make_dir(scratch, STEP_ROOT, err);
+	if (r == 0)
+		r = layer_mount(b->layers, below, &upper, scratch, STEP_ROOT, err);
+	if (r < 0)
+		return r;
+	r = work_on_tree(b, step, scratch, err);
+	r = unmount_after(r, scratch, STEP_ROOT, err);
+	if (r < 0)
+		return r;
+	r = layer_publish(draft, &name, &info, err);
+	return r < 0 ? r : 0;
+}
+
+static int make_unless_there(struct build *b, const struct build_stage *stage,
+	const struct build_step *step, const struct layer_key *name, struct err *err)
+{
+	cleanup(layer_discard) struct layer_draft *draft = NULL;
+	const struct layer_key *parent =
+		stage->chain_len ? &stage->chain[stage->chain_len - 1] : NULL;
+
+	/* Another build may have made it while we waited for the lock. */
+	if (!b->options->no_cache && layer_has(b->layers, name))
+		return 0;
+	int r = layer_begin(b->layers, parent, &draft, err);
+	return r < 0 ? r : make_layer(b, stage, step, draft, err);
+}
+
+int build_do_step(
+	struct build *b, struct build_stage *stage, struct build_step *step, struct err *err)
+{
+	struct layer_key name = layer_key_of(&step->key);
+	int lock;
+
+	int r = layer_lock_key(b->layers, &name, true, &lock, err);
+	if (r < 0)
+		return r;
+	r = make_unless_there(b, stage, step, &name, err);
+	layer_unlock_key(b->layers, &name, lock);
+	if (r < 0 && err->kind != ERR_FAILED)
+		return build_place(b, step, err);
+	return r;
+}
+
+/* ---- trees that steps read from ---- */
+
+int build_mount_source(
+	struct build *b, const struct plan_source *from, int *ret_root, struct err *err)
+{
+	struct layer_chain chain;
+	struct digest key;
+	char hex[DIGEST_HEX_SIZE];
+	struct stat st;
+	cleanup_close int scratch = open_scratch(err);
+
+	if (scratch < 0)
+		return scratch;
+	if (!build_source_chain(b, from, &chain, &key))
+		return err_set(err, ERR_BUG, "a stage is copied from before it is made");
+	const char *name = arena_printf(&b->arena, "from-%.16s", digest_hex(&key, hex));
+	bool is_new = fstatat(scratch, name, &st, 0) < 0;
+	int r = make_dir(scratch, name, err);
+	if (r == 0 && is_new)
+		r = layer_mount(b->layers, chain, NULL, scratch, name, err);
+	if (r < 0)
+		return r;
+	int root = openat(scratch, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return err_sys(err, "open %s", name);
+	*ret_root = root; /* stays open: the box's end closes it */
+	return 0;
+}

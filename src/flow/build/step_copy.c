@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "build/internal.h"
+#include "os/dir.h"
+#include "os/file.h"
+
+/* ---- ADD of an archive: refused by name until it is unpacked ---- */
+
+static const struct {
+	const char *name;
+	size_t at;
+	struct str magic;
+} archives[] = {
+	{"gzip", 0, {"\x1f\x8b", 2}},
+	{"bzip2", 0, {"BZh", 3}},
+	{"xz", 0,
+		{"\xfd"
+		 "7zXZ",
+			5}},
+	{"zstd", 0, {"\x28\xb5\x2f\xfd", 4}},
+	{"tar", 257, {"ustar", 5}},
+};
+
+static const char *archive_kind(int fd)
+{
+	char head[512];
+	ssize_t n = pread(fd, head, sizeof(head), 0);
+
+	for (size_t i = 0; n > 0 && i < array_size(archives); i++) {
+		size_t at = archives[i].at;
+		struct str here =
+			str_slice(str_from(head, (size_t)n), at, at + archives[i].magic.n);
+		if (str_eq(here, archives[i].magic))
+			return archives[i].name;
+	}
+	return NULL;
+}
+
+static bool is_archive(void *arg, int fd)
+{
+	(void)arg;
+	return archive_kind(fd) != NULL;
+}
+
+static int refuse_archive(void *arg, int fd, int dest, struct err *err)
+{
+	(void)arg;
+	(void)dest;
+	(void)err_set(
+		err, ERR_INPUT, "ADD of an archive (%s) is not supported yet", archive_kind(fd));
+	return err_hint(err, "COPY it and unpack it in a RUN step");
+}
+
+static const struct tree_unpacker no_archives = {
+	.is_archive = is_archive, .unpack = refuse_archive};
+
+/* ---- where and whose ---- */
+
+static int fill_options(const struct plan_op *op, int root, struct dir_owner *owner,
+	struct tree_mode *mode, struct tree_copy_options *ret, struct err *err)
+{
+	const struct plan_copy *copy = op->copy;
+	int r = 0;
+
+	*ret = (struct tree_copy_options){.dest = copy->dest,
+		.dest_is_dir = copy->dest_is_dir,
+		.unpacker = op->kind == PLAN_ADD ? &no_archives : NULL};
+	if (*copy->chown) {
+		r = tree_owner_resolve(root, str_of(copy->chown), owner, err);
+		ret->owner = owner;
+	}
+	if (r == 0 && *copy->chmod) {
+		r = tree_mode_parse(str_of(copy->chmod), mode, err);
+		ret->mode = mode;
+	}
+	return r;
+}
+
+static int copy_feed(
+	struct tree_feed *feed, int root, const struct tree_copy_options *options, struct err *err)
+{
+	int r = tree_copy(feed, root, options, err);
+
+	tree_feed_free(feed);
+	return r;
+}
+
+static int copy_from_tree(struct build *b, const struct build_step *step, int root,
+	const struct tree_copy_options *options, struct err *err)
+{
+	cleanup(tree_selection_free) struct tree_selection *selection = NULL;
+	int source;
+
+	int r = build_mount_source(b, step->inputs[0].from, &source, err);
+	if (r == 0)
+		r = build_select(b, step->op, NULL, source, false, &selection, err);
+	return r < 0 ? r : copy_feed(tree_feed_local(selection), root, options, err);
+}
+
+/* ---- heredocs: files written here, then copied like all others ---- */
+
+static int write_heredocs(const struct plan_copy *copy, int dir, struct err *err)
+{
+	for (size_t i = 0; i < copy->file_count; i++) {
+		int r = file_replace(dir, copy->files[i].name, copy->files[i].body, 0644, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int select_heredocs(
+	const struct plan_copy *copy, int dir, struct tree_selection **ret, struct err *err)
+{
+	const struct tree_select_options options = {.place = "the heredocs"};
+	const char **names = xcalloc(copy->file_count, sizeof(*names));
+
+	for (size_t i = 0; i < copy->file_count; i++)
+		names[i] = copy->files[i].name;
+	int r = tree_select(dir, names, copy->file_count, &options, ret, err);
+	free(names);
+	return r;
+}
+
+static int copy_heredocs(const struct plan_copy *copy, int root,
+	const struct tree_copy_options *options, struct err *err)
+{
+	cleanup(tree_selection_free) struct tree_selection *selection = NULL;
+	cleanup_free char *path = xprintf("%s/heredocs", sandbox_scratch());
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, "make %s", path);
+	cleanup_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(err, "open %s", path);
+	int r = write_heredocs(copy, dir, err);
+	if (r == 0)
+		r = select_heredocs(copy, dir, &selection, err);
+	return r < 0 ? r : copy_feed(tree_feed_local(selection), root, options, err);
+}
+
+/* ---- the steps ---- */
+
+int step_copy(struct build *b, const struct build_step *step, int root, struct err *err)
+{
+	const struct plan_copy *copy = step->op->copy;
+	struct tree_copy_options options;
+	struct dir_owner owner;
+	struct tree_mode mode;
+
+	int r = fill_options(step->op, root, &owner, &mode, &options, err);
+	if (r == 0 && copy->source_count && copy->from.kind == PLAN_CONTEXT)
+		r = copy_feed(
+			tree_feed_receive(b->context_socket, (uint32_t)step->inputs[0].selection),
+			root, &options, err);
+	else if (r == 0 && copy->source_count)
+		r = copy_from_tree(b, step, root, &options, err);
+	if (r == 0 && copy->file_count)
+		r = copy_heredocs(copy, root, &options, err);
+	return r;
+}
+
+int step_workdir(const struct build_step *step, int root, struct err *err)
+{
+	cleanup(tree_user_done) struct tree_user user = {0};
+
+	int r = tree_user_resolve(root, str_of(step->op->user), &user, err);
+	if (r < 0)
+		return r;
+	const struct dir_owner owner = {user.uid, user.gid};
+	int fd = dir_make_all(root, step->op->workdir, 0755, &owner, err);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
