@@ -100,15 +100,28 @@ struct run_list {
 struct arena;
 must_use int run_list(const struct settings *settings, struct arena *a, bool all,
 	struct run_list *ret, struct err *err);
-/* One by id, id prefix or space name (newest). ERR_MISSING names what there is. */
+/*
+ * One by id, the beginning of an id (three digits or more), or the name of its Space, with
+ * or without the owner: the newest that runs, else the newest. ERR_MISSING names what there is.
+ */
 must_use int run_find(const struct settings *settings, struct arena *a, const char *text,
 	struct run_instance *ret, struct err *err);
-/* SIGTERM to its process, wait for the end of it, `timeout` ns, then SIGKILL. */
+/*
+ * SIGTERM to its process, wait `timeout` ns for its end, then SIGKILL; returns when nothing of
+ * it runs any more. ERR_MISSING: it has ended already.
+ */
 must_use int run_instance_stop(const struct settings *settings, const struct run_instance *instance,
 	int64_t timeout, struct err *err);
-/* Write its log to fd; follow until it ends if asked, from the last `tail` lines (< 0: all). */
+struct run_log_options {
+	int fd;		 /* where it is written to, stdout and stderr alike */
+	long tail;	 /* from the last so many lines; < 0: all there is */
+	bool follow;	 /* go on until the instance has ended */
+	bool timestamps; /* "2026-11-24T21:40:42.123Z " in front of each line */
+	int cancel_fd;	 /* readable: enough (returns 0); < 0 for none */
+};
+
 must_use int run_instance_log(const struct settings *settings, const struct run_instance *instance,
-	int fd, long tail, bool follow, bool timestamps, int cancel_fd, struct err *err);
+	const struct run_log_options *options, struct err *err);
 /* Forget ended instances beyond the newest `keep`, remove disks of dead ones. */
 must_use int run_sweep(const struct settings *settings, unsigned keep, struct err *err);
 
