@@ -37,7 +37,7 @@ static void print_line(const char *key, const char *value, struct buf *ret)
 {
 	buf_printf(ret, "%s ", key);
 	for (; value && *value; value++)
-		buf_add_char(ret, *value == '\n' ? ' ' : *value);
+		buf_add_char(ret, (char)(*value == '\n' ? ' ' : *value));
 	buf_add_char(ret, '\n');
 }
 
