@@ -68,10 +68,11 @@ static struct str bare_path(struct str line)
 
 static struct str path_subject(struct str line, size_t at)
 {
-	struct str path = quoted(line);
+	struct str in_quotes = quoted(line), bare = bare_path(line);
 
 	(void)at;
-	return path.n && path.p[0] != '[' ? path : bare_path(line);
+	/* A quoted relative path is one; but "can't create /data" has an apostrophe. */
+	return bare.n == 0 || (in_quotes.n && in_quotes.p[0] == '/') ? in_quotes : bare;
 }
 
 static struct str quoted_after(struct str line, size_t at)

@@ -112,6 +112,9 @@ void ending_describe(const struct ending *ending, struct buf *ret_words, struct 
  */
 void tail_lines(struct str tail, unsigned max_lines, struct buf *ret);
 
+/* What may not act on a terminal becomes '?'; line feeds stay. */
+void replace_controls(struct buf *text);
+
 /* Replace every occurrence of a secret (of four bytes or more) by three asterisks. */
 void mask_secrets(struct buf *text, const struct str *secrets, size_t count);
 

@@ -256,6 +256,15 @@ void tail_lines(struct str tail, unsigned max_lines, struct buf *ret)
 	}
 }
 
+void replace_controls(struct buf *text)
+{
+	for (size_t i = 0; i < text->len; i++) {
+		unsigned char c = (unsigned char)text->data[i];
+		if ((c < 0x20 && c != '\n') || c == 0x7f)
+			text->data[i] = '?';
+	}
+}
+
 static void mask_one(struct buf *text, struct str secret)
 {
 	cleanup(buf_done) struct buf masked = {0};

@@ -253,7 +253,7 @@ int run_instance_stop(const struct settings *settings, const struct run_instance
 	enum { KILL_SECONDS = 5 };
 	cleanup(arena_done) struct arena a = {0};
 	cleanup_close int runs = -1;
-	struct state state;
+	struct state state = {0};
 
 	int r = open_runs(settings, &runs, err);
 	if (r == 0)

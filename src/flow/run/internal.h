@@ -44,6 +44,22 @@ bool message_parse(struct str bytes, struct message *ret);
 /* What the parent tells: one byte. */
 #define ORDER_STOP 's'
 
+/* ---- The port on the host ---- */
+
+struct host_port {
+	int fds[2]; /* listening, non-blocking */
+	size_t count;
+	uint16_t port;
+};
+
+/* The next free port when it is not fixed; ERR_INPUT when it is taken. */
+must_use int host_port_open(
+	const char *address, uint16_t port, bool is_fixed, struct host_port *ret, struct err *err);
+void host_port_close(struct host_port *port);
+DEFINE_CLEANUP_VALUE(struct host_port, host_port_close);
+/* "http://localhost:7860", as a person on this host reaches it. */
+void host_port_url(const char *address, uint16_t port, struct buf *ret);
+
 /* ---- Stopping ---- */
 
 /* "SIGINT", "INT", "2", "SIGRTMIN+3": the signal, SIGTERM when empty; 0 when there is none. */

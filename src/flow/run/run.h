@@ -8,12 +8,17 @@
  *
  * run_start() forks one box (sandbox/sandbox.h). Its PID 1 mounts the image's layers under
  * a fresh upper directory, starts the container, and then is the way in: it holds the host's
- * listening socket, lives in the Space's network namespace, and carries bytes between
+ * listening sockets, lives in the Space's network namespace, and carries bytes between
  * the two. It parses nothing of what it carries.
  *
- * State of an instance is a directory <data>/run/<id>/: `state` (key value lines), `log`
- * (what the app wrote, by journal/), `lock` (held while it runs). A lock that is free
- * means that the instance has ended, however that happened.
+ * Of an image's configuration count Entrypoint, Cmd, Env, WorkingDir and StopSignal. As on
+ * Hugging Face, User, ExposedPorts, Volumes and Healthcheck do not: the Space is up when
+ * app_port answers, with whatever HTTP status.
+ *
+ * An instance is a directory <data>/run/<id>/: `state` (key value lines), `log/` (what the app
+ * wrote, by journal/), `lock` (held while anything of it runs). A lock that is free means that
+ * the instance has ended, however that happened. No value of the environment is in any of
+ * them, unless the app itself wrote it to its log.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,14 +36,14 @@ struct run_options {
 	uint16_t app_port;
 	uint16_t host_port;   /* wanted port on the host */
 	bool host_port_fixed; /* asked for by the user: taken is an error, not the next free one */
-	const char *listen;   /* host address, default 127.0.0.1 */
+	const char *listen;   /* host address; NULL, 127.0.0.1 and localhost: 127.0.0.1 and ::1 */
 	struct argv env;      /* variables, secrets and built-in ones, already merged */
-	struct argv secret_names; /* of env: masked in whatever we print */
+	struct argv secret_names; /* of env: masked in what we say of the app's end */
 	const char *flavor;
 	uint64_t memory; /* bytes */
 	uint32_t milli_cpus;
-	int64_t start_timeout; /* ns until app_port must answer */
-	int64_t stop_timeout;  /* ns between SIGTERM and SIGKILL; default 10 s */
+	int64_t start_timeout; /* ns until app_port must answer; 0: 30 minutes */
+	int64_t stop_timeout;  /* ns between SIGTERM and SIGKILL; 0: 10 s */
 };
 
 enum run_event_kind {
@@ -46,11 +51,18 @@ enum run_event_kind {
 	RUN_WAITING, /* still no answer; text: what was seen: "nothing listens yet", "listens on
 			127.0.0.1:8000" */
 	RUN_READY,   /* app_port answered; text: URL; status: HTTP status of the probe */
-	RUN_LOG,     /* text: bytes the app wrote */
+	RUN_LOG,     /* text: what the app wrote: a line with its line feed, or, when the app
+			pauses in it, a part of one */
 	RUN_WARNING, /* text: limits that do not hold, … */
 	RUN_EXITED,  /* the container ended; status: as waitpid; text: why, in words */
-	RUN_FAILED,  /* it did not come up: text: why; the container is gone */
+	RUN_FAILED,  /* it did not come up; error: what kind of reason; text: why. The container
+			is gone */
 };
+
+/*
+ * The text of RUN_EXITED and RUN_FAILED: the first line says why; lines after it say what to
+ * do about it, and the app's last words.
+ */
 
 struct run_event {
 	enum run_event_kind kind;
@@ -58,10 +70,16 @@ struct run_event {
 	bool is_stderr;	  /* RUN_LOG */
 	int64_t duration; /* ns since the start */
 	struct str text;
+	enum err_kind error; /* RUN_FAILED */
 };
 
 struct run;
 
+/*
+ * Start it; what happens then is told by events. Settings and options must outlive the run. What
+ * can be known before anything is started is an error here: a port that is taken (ERR_INPUT), an
+ * image that is not there or has no command, a host that lacks something (ERR_HOST).
+ */
 must_use int run_start(const struct settings *settings, const struct run_options *options,
 	struct run **ret, struct err *err);
 
@@ -71,7 +89,11 @@ int run_fd(const struct run *run);
 enum { RUN_E_NONE = 1, RUN_E_END = 2 };
 must_use int run_next(struct run *run, struct run_event *ret, struct err *err);
 
-/* Ask it to stop (SIGTERM, then SIGKILL after stop_timeout); events go on until RUN_E_END. */
+/*
+ * Ask it to stop: the image's StopSignal or SIGTERM, then SIGKILL after stop_timeout, or at
+ * once when the container's first process does not handle the signal or this is the second
+ * call. Events go on until RUN_E_END.
+ */
 void run_stop(struct run *run);
 /* Kills what still runs, removes the disk; the log and the state stay for `logs`. */
 void run_free(struct run *run);

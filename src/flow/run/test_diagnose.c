@@ -114,64 +114,62 @@ static void listeners_are_bounded(void **state)
 
 /* ---- what it wrote last ---- */
 
+static const struct {
+	const char *tail;
+	enum cause_kind kind;
+	const char *subject;
+} cause_rows[] = {
+	{"", CAUSE_NONE, ""},
+	{"all is well\n", CAUSE_NONE, ""},
+	{"PermissionError: [Errno 13] Permission denied: '/app/data'\n", CAUSE_PATH_DENIED,
+		"/app/data"},
+	{"PermissionError: [Errno 13] Permission denied: 'cache/x.db'", CAUSE_PATH_DENIED,
+		"cache/x.db"},
+	{"Error: EACCES: permission denied, mkdir '/data'", CAUSE_PATH_DENIED, "/data"},
+	{"open /srv/x.log: permission denied", CAUSE_PATH_DENIED, "/srv/x.log"},
+	{"sh: 1: cannot create /data/x: Permission denied", CAUSE_PATH_DENIED, "/data/x"},
+	{"/bin/sh: 1: cannot create /data/x: Permission denied", CAUSE_PATH_DENIED, "/data/x"},
+	{"bash: line 1: /app/start.sh: Permission denied", CAUSE_PATH_DENIED, "/app/start.sh"},
+	{"sh: can't create /files/data.txt: Permission denied", CAUSE_PATH_DENIED,
+		"/files/data.txt"},
+	{"it can't be that we can't open /x y: Permission denied", CAUSE_PATH_DENIED, "/x"},
+	{"mkdir: cannot create directory ‘/cache’: Permission denied", CAUSE_PATH_DENIED, "/cache"},
+	{"mkdir: cannot create directory '/cache': Permission denied", CAUSE_PATH_DENIED, "/cache"},
+	{"chown: changing ownership of '/app': Operation not permitted", CAUSE_PATH_DENIED, "/app"},
+	{"permission denied, without a path", CAUSE_NONE, ""},
+	{"OSError: [Errno 30] Read-only file system: '/etc/x'", CAUSE_READ_ONLY, "/etc/x"},
+	{"[Errno 13] error while attempting to bind on address ('0.0.0.0', 80): permission "
+	 "denied",
+		CAUSE_PORT_DENIED, "80"},
+	{"nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)", CAUSE_PORT_DENIED,
+		"80"},
+	{"Error: listen EACCES: permission denied 0.0.0.0:443", CAUSE_PORT_DENIED, "443"},
+	{"listen tcp :80: bind: permission denied", CAUSE_PORT_DENIED, "80"},
+	{"OSError: [Errno 98] Address already in use", CAUSE_PORT_TAKEN, ""},
+	{"Error: listen EADDRINUSE: address already in use :::7860", CAUSE_PORT_TAKEN, ""},
+	{"ModuleNotFoundError: No module named 'gradio'", CAUSE_NO_MODULE, "gradio"},
+	{"Error: Cannot find module 'express'", CAUSE_NO_MODULE, "express"},
+	{"sh: 1: gunicorn: not found", CAUSE_NO_PROGRAM, "gunicorn"},
+	{"/bin/sh: 1: gunicorn: not found", CAUSE_NO_PROGRAM, "gunicorn"},
+	{"bash: line 1: uvicorn: command not found", CAUSE_NO_PROGRAM, "uvicorn"},
+	{"error: Failed to spawn: `streamlit`", CAUSE_NO_PROGRAM, "streamlit"},
+	{"GET /x: not found", CAUSE_NONE, ""},
+	{"OSError: [Errno 28] No space left on device", CAUSE_NO_SPACE, ""},
+	{"RuntimeError: Found no NVIDIA driver on your system.", CAUSE_NO_GPU, ""},
+	{"MemoryError", CAUSE_MEMORY, ""},
+	/* the last one counts */
+	{"No module named 'a'\nNo module named 'b'\nbye\n", CAUSE_NO_MODULE, "b"},
+};
+
 static void causes_are_found(void **state)
 {
-	static const struct {
-		const char *tail;
-		enum cause_kind kind;
-		const char *subject;
-	} rows[] = {
-		{"", CAUSE_NONE, ""},
-		{"all is well\n", CAUSE_NONE, ""},
-		{"PermissionError: [Errno 13] Permission denied: '/app/data'\n", CAUSE_PATH_DENIED,
-			"/app/data"},
-		{"PermissionError: [Errno 13] Permission denied: 'cache/x.db'", CAUSE_PATH_DENIED,
-			"cache/x.db"},
-		{"Error: EACCES: permission denied, mkdir '/data'", CAUSE_PATH_DENIED, "/data"},
-		{"open /srv/x.log: permission denied", CAUSE_PATH_DENIED, "/srv/x.log"},
-		{"sh: 1: cannot create /data/x: Permission denied", CAUSE_PATH_DENIED, "/data/x"},
-		{"/bin/sh: 1: cannot create /data/x: Permission denied", CAUSE_PATH_DENIED,
-			"/data/x"},
-		{"bash: line 1: /app/start.sh: Permission denied", CAUSE_PATH_DENIED,
-			"/app/start.sh"},
-		{"mkdir: cannot create directory ‘/cache’: Permission denied", CAUSE_PATH_DENIED,
-			"/cache"},
-		{"mkdir: cannot create directory '/cache': Permission denied", CAUSE_PATH_DENIED,
-			"/cache"},
-		{"chown: changing ownership of '/app': Operation not permitted", CAUSE_PATH_DENIED,
-			"/app"},
-		{"permission denied, without a path", CAUSE_NONE, ""},
-		{"OSError: [Errno 30] Read-only file system: '/etc/x'", CAUSE_READ_ONLY, "/etc/x"},
-		{"[Errno 13] error while attempting to bind on address ('0.0.0.0', 80): permission "
-		 "denied",
-			CAUSE_PORT_DENIED, "80"},
-		{"nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)",
-			CAUSE_PORT_DENIED, "80"},
-		{"Error: listen EACCES: permission denied 0.0.0.0:443", CAUSE_PORT_DENIED, "443"},
-		{"listen tcp :80: bind: permission denied", CAUSE_PORT_DENIED, "80"},
-		{"OSError: [Errno 98] Address already in use", CAUSE_PORT_TAKEN, ""},
-		{"Error: listen EADDRINUSE: address already in use :::7860", CAUSE_PORT_TAKEN, ""},
-		{"ModuleNotFoundError: No module named 'gradio'", CAUSE_NO_MODULE, "gradio"},
-		{"Error: Cannot find module 'express'", CAUSE_NO_MODULE, "express"},
-		{"sh: 1: gunicorn: not found", CAUSE_NO_PROGRAM, "gunicorn"},
-		{"/bin/sh: 1: gunicorn: not found", CAUSE_NO_PROGRAM, "gunicorn"},
-		{"bash: line 1: uvicorn: command not found", CAUSE_NO_PROGRAM, "uvicorn"},
-		{"error: Failed to spawn: `streamlit`", CAUSE_NO_PROGRAM, "streamlit"},
-		{"GET /x: not found", CAUSE_NONE, ""},
-		{"OSError: [Errno 28] No space left on device", CAUSE_NO_SPACE, ""},
-		{"RuntimeError: Found no NVIDIA driver on your system.", CAUSE_NO_GPU, ""},
-		{"MemoryError", CAUSE_MEMORY, ""},
-		/* the last one counts */
-		{"No module named 'a'\nNo module named 'b'\nbye\n", CAUSE_NO_MODULE, "b"},
-	};
-
 	(void)state;
-	for (size_t i = 0; i < array_size(rows); i++) {
-		struct cause cause = cause_find(str_of(rows[i].tail));
+	for (size_t i = 0; i < array_size(cause_rows); i++) {
+		struct cause cause = cause_find(str_of(cause_rows[i].tail));
 		cleanup_free char *subject = str_dup(cause.subject);
-		if (cause.kind != rows[i].kind)
-			fail_msg("%s: cause %d", rows[i].tail, (int)cause.kind);
-		assert_string_equal(subject, rows[i].subject);
+		if (cause.kind != cause_rows[i].kind)
+			fail_msg("%s: cause %d", cause_rows[i].tail, (int)cause.kind);
+		assert_string_equal(subject, cause_rows[i].subject);
 	}
 }
 
