@@ -280,8 +280,12 @@ struct plan_run {
 	struct plan_file *script; /* or NULL */
 };
 
+enum plan_path_kind { PLAN_PATH, PLAN_URL, PLAN_GIT };
+
 struct plan_path {
-	const char *path;
+	enum plan_path_kind kind; /* COPY has paths only */
+	const char
+		*path; /* "/" + clean path inside `from`, perhaps with wildcards; or as written */
 	struct span span;
 };
 
@@ -289,7 +293,7 @@ enum plan_switch { PLAN_UNSET, PLAN_OFF, PLAN_ON };
 
 struct plan_copy {
 	struct plan_source from;
-	struct plan_path *sources; /* "/" + clean path inside `from`; may hold wildcards */
+	struct plan_path *sources;
 	size_t source_count;
 	struct plan_file *files; /* heredocs, expanded */
 	size_t file_count;

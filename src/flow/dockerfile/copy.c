@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dockerfile/planner.h"
+
+static bool is_url(struct str source)
+{
+	return str_starts(source, STR("http://")) || str_starts(source, STR("https://"));
+}
+
+/* git://, ssh://, user@host:path, or a URL whose path ends in .git */
+static bool is_git(struct str source)
+{
+	struct str path = str_slice(source, 0, str_find(source, '#'));
+
+	path = str_slice(path, 0, str_find(path, '?'));
+	if (str_starts(source, STR("git://")) || str_starts(source, STR("ssh://")))
+		return true;
+	if (is_url(source))
+		return str_ends(path, STR(".git"));
+	size_t at = str_find(path, '@'), colon = str_find(path, ':'), slash = str_find(path, '/');
+	return at > 0 && at < colon && colon < path.n && colon < slash;
+}
+
+static int check_source(
+	const struct command *c, struct span span, enum plan_path_kind kind, struct err *err)
+{
+	if (kind == PLAN_PATH || c->ins->kind == INSTRUCTION_ADD)
+		return 0;
+	return command_error(err, ERR_INPUT, c, span, "COPY cannot have a %s as a source",
+		kind == PLAN_GIT ? "git repository" : "URL");
+}
+
+static int add_path(struct planner *p, const struct command *c, struct plan_copy *copy,
+	struct word word, struct str text, struct err *err)
+{
+	struct plan_path *path = &copy->sources[copy->source_count++];
+	struct err why = {0};
+	int failed;
+
+	path->kind = is_git(text) ? PLAN_GIT : is_url(text) ? PLAN_URL : PLAN_PATH;
+	path->span = c->is_trigger ? c->span : word.span;
+	if ((failed = check_source(c, word.span, path->kind, err)))
+		return failed;
+	if (!text.n)
+		plan_warn(p, path->span, "the source %.*s is empty, which means everything",
+			STR_ARG(word.text));
+	if (path->kind != PLAN_PATH) {
+		path->path = text.p;
+		return 0;
+	}
+	if (wildcard_check(text, &why))
+		return command_error(err, why.kind, c, word.span, "%s", why.text);
+	path->path = path_join(p->arena, STR("/"), text);
+	return 0;
+}
+
+/* The body of a heredoc without quotes in its name is expanded; '\' is its escape. */
+static int add_file(struct planner *p, struct draft *d, const struct command *c,
+	struct plan_copy *copy, const struct heredoc *h, struct err *err)
+{
+	struct expansion how = {'\\', EXPAND_NO_QUOTES, table_get, &d->env};
+	struct str body = h->strip_tabs ? heredoc_strip_tabs(p->arena, h->body) : h->body;
+	struct err why = {0};
+	int failed = check_file_name(c, h, err);
+
+	if (failed)
+		return failed;
+	if (h->expand && expand_word(p->arena, &how, body, &body, &why))
+		return command_error(err, why.kind, c, h->span, "%s", why.text);
+	copy->files[copy->file_count++] = (struct plan_file){arena_str(p->arena, h->name).p, body};
+	return 0;
+}
+
+static const struct heredoc *find_heredoc(
+	struct planner *p, const struct instruction *ins, struct str word)
+{
+	struct heredoc named;
+
+	if (ins->json || !ins->heredoc_count || !heredoc_parse_word(p->arena, word, &named))
+		return NULL;
+	/* Of two with the same name the last one counts, for both. */
+	for (size_t i = ins->heredoc_count; i > 0; i--)
+		if (str_eq(ins->heredocs[i - 1].name, named.name))
+			return &ins->heredocs[i - 1];
+	return NULL;
+}
+
+/* What of the words goes into the history: sources and destination, expanded but not cleaned. */
+struct texts {
+	struct buf sources, files;
+};
+
+static int take_source(struct planner *p, size_t stage, const struct command *c,
+	struct plan_copy *copy, struct word word, struct texts *texts, struct err *err)
+{
+	struct draft *d = &p->drafts[stage];
+	const struct heredoc *h = find_heredoc(p, c->ins, word.text);
+	struct str text;
+	int failed;
+
+	if (h) {
+		buf_printf(&texts->files, " <<%.*s", STR_ARG(h->name));
+		return add_file(p, d, c, copy, h, err);
+	}
+	if ((failed = command_expand(p, d, c, word, &text, err)))
+		return failed;
+	buf_printf(&texts->sources, " %.*s", STR_ARG(text));
+	return add_path(p, c, copy, word, text, err);
+}
+
+static void set_dest(struct planner *p, size_t stage, struct plan_copy *copy, struct str dest)
+{
+	const char *workdir = p->plan->stages[stage].config.working_dir;
+
+	copy->dest = path_join(p->arena, str_of(workdir), dest);
+	copy->dest_is_dir = !dest.n || str_is(dest, ".") || str_ends(dest, STR("/")) ||
+			    str_ends(dest, STR("/."));
+}
+
+static enum plan_switch switch_of(const struct instruction *ins, const char *name)
+{
+	if (!instruction_flag(ins, name, NULL))
+		return PLAN_UNSET;
+	return instruction_has(ins, name) ? PLAN_ON : PLAN_OFF;
+}
+
+static int take_flag(struct planner *p, size_t stage, const struct command *c, const char *name,
+	const char **ret, struct err *err)
+{
+	const struct flag *flag = instruction_flag(c->ins, name, NULL);
+	struct str text;
+
+	*ret = "";
+	if (!flag)
+		return 0;
+	struct word word = {flag->value, flag->span};
+	int failed = command_expand(p, &p->drafts[stage], c, word, &text, err);
+	if (!failed)
+		*ret = text.p;
+	return failed;
+}
+
+static int check_checksum(const struct command *c, const struct plan_copy *copy, struct err *err)
+{
+	if (!*copy->checksum || (copy->source_count == 1 && copy->sources[0].kind != PLAN_PATH))
+		return 0;
+	return command_error(err, ERR_INPUT, c, instruction_flag(c->ins, "checksum", NULL)->span,
+		"--checksum is for a single source that is a URL or a git repository");
+}
+
+static int check_chmod(const struct command *c, const char *chmod, struct err *err)
+{
+	uint32_t mode;
+
+	if (!*chmod || mode_apply(str_of(chmod), 0, false, &mode))
+		return 0;
+	return command_error(err, ERR_INPUT, c, instruction_flag(c->ins, "chmod", NULL)->span,
+		"%s is not a mode: 644 or u=rwX,go=rX", chmod);
+}
+
+static int take_flags(struct planner *p, size_t stage, const struct command *c,
+	struct plan_copy *copy, struct err *err)
+{
+	const struct flag *flag = instruction_flag(c->ins, "from", NULL);
+	int failed;
+
+	copy->link = instruction_has(c->ins, "link");
+	copy->parents = instruction_has(c->ins, "parents");
+	copy->unpack = switch_of(c->ins, "unpack");
+	copy->keep_git_dir = switch_of(c->ins, "keep-git-dir");
+	if ((failed = take_flag(p, stage, c, "chown", &copy->chown, err)) ||
+		(failed = take_flag(p, stage, c, "chmod", &copy->chmod, err)) ||
+		(failed = take_flag(p, stage, c, "checksum", &copy->checksum, err)) ||
+		(failed = check_chmod(c, copy->chmod, err)))
+		return failed;
+	if (flag && flag->value.n) {
+		struct word word = {flag->value, flag->span};
+		failed = reference_source(p, stage, c, word, &copy->from, err);
+	}
+	for (flag = NULL; (flag = instruction_flag(c->ins, "exclude", flag));)
+		oci_list_add(p->arena, &copy->excludes, flag->value);
+	return failed;
+}
+
+static void set_created_by(struct planner *p, struct plan_op *op, const struct plan_copy *copy,
+	const struct texts *texts, struct str dest)
+{
+	op->created_by = arena_printf(p->arena, "%s%s%s%s%s%s%s%s %.*s # buildkit",
+		instruction_name(op->instruction), copy->parents ? " --parents" : "",
+		*copy->chown ? " --chown=" : "", copy->chown, *copy->chmod ? " --chmod=" : "",
+		copy->chmod, texts->sources.len ? texts->sources.data : "",
+		texts->files.len ? texts->files.data : "", STR_ARG(dest));
+}
+
+static void texts_done(struct texts *t)
+{
+	buf_done(&t->sources);
+	buf_done(&t->files);
+}
+
+DEFINE_CLEANUP_VALUE(struct texts, texts_done);
+
+int copy_step(struct planner *p, size_t stage, const struct command *c, struct plan_op *op,
+	struct err *err)
+{
+	cleanup(texts_done) struct texts texts = {0};
+	struct plan_copy *copy = arena_alloc(p->arena, sizeof(*copy));
+	size_t count = c->ins->word_count - 1;
+	struct str dest;
+	int failed;
+
+	op->copy = copy;
+	copy->sources = arena_array(p->arena, count, sizeof(*copy->sources));
+	copy->files = arena_array(p->arena, count, sizeof(*copy->files));
+	if ((failed = take_flags(p, stage, c, copy, err)))
+		return failed;
+	for (size_t i = 0; i < count; i++)
+		if ((failed = take_source(p, stage, c, copy, c->ins->words[i], &texts, err)))
+			return failed;
+	if ((failed = command_expand(p, &p->drafts[stage], c, c->ins->words[count], &dest, err)))
+		return failed;
+	set_dest(p, stage, copy, dest);
+	set_created_by(p, op, copy, &texts, dest);
+	return check_checksum(c, copy, err);
+}

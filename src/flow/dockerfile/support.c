@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dockerfile/planner.h"
+
+/*
+ * The one place that says which constructs are understood but cannot be carried out yet. Each
+ * row looks for its construct in an op and gives the place of it, or a place in line 0; a
+ * construct is switched on by taking its row away.
+ */
+typedef struct span find_fn(const struct command *c, const struct plan_op *op);
+
+static struct span flag_span(const struct command *c, const char *name)
+{
+	const struct flag *flag = instruction_flag(c->ins, name, NULL);
+
+	return flag ? flag->span : c->ins->span;
+}
+
+static const struct span nowhere;
+
+static struct span source_span_of(
+	const struct command *c, const struct plan_op *op, enum plan_path_kind kind)
+{
+	for (size_t i = 0; op->copy && i < op->copy->source_count; i++)
+		if (op->copy->sources[i].kind == kind)
+			return c->is_trigger ? c->ins->span : op->copy->sources[i].span;
+	return nowhere;
+}
+
+static struct span find_url(const struct command *c, const struct plan_op *op)
+{
+	return source_span_of(c, op, PLAN_URL);
+}
+
+static struct span find_git(const struct command *c, const struct plan_op *op)
+{
+	return source_span_of(c, op, PLAN_GIT);
+}
+
+static struct span find_parents(const struct command *c, const struct plan_op *op)
+{
+	return op->copy && op->copy->parents ? flag_span(c, "parents") : nowhere;
+}
+
+static struct span find_link(const struct command *c, const struct plan_op *op)
+{
+	return op->copy && op->copy->link ? flag_span(c, "link") : nowhere;
+}
+
+static struct span find_exclude(const struct command *c, const struct plan_op *op)
+{
+	return op->copy && op->copy->excludes.count ? flag_span(c, "exclude") : nowhere;
+}
+
+static struct span find_insecure(const struct command *c, const struct plan_op *op)
+{
+	return op->run && op->run->insecure ? flag_span(c, "security") : nowhere;
+}
+
+static struct span find_host_network(const struct command *c, const struct plan_op *op)
+{
+	return op->run && op->run->network == PLAN_NETWORK_HOST ? flag_span(c, "network") : nowhere;
+}
+
+static struct span find_device(const struct command *c, const struct plan_op *op)
+{
+	(void)op;
+	return instruction_flag(c->ins, "device", NULL) ? flag_span(c, "device") : nowhere;
+}
+
+static struct span find_ssh(const struct command *c, const struct plan_op *op)
+{
+	for (size_t i = 0; op->run && i < op->run->mount_count; i++)
+		if (op->run->mounts[i].kind == PLAN_MOUNT_SSH)
+			return c->is_trigger ? c->ins->span : op->run->mounts[i].span;
+	return nowhere;
+}
+
+static const struct {
+	const char *name;
+	find_fn *find;
+	const char *remedy;
+} unsupported[] = {
+	{"ADD of a git repository", find_git, "clone it in a RUN step"},
+	{"ADD of a URL", find_url, "fetch it in a RUN step"},
+	{"--exclude", find_exclude, "list the files in .dockerignore"},
+	{"--link", find_link, "leave it out, the files are the same without it"},
+	{"--parents", find_parents, "name the directories in the destination"},
+	{"RUN --device", find_device, "builds have no devices"},
+	{"RUN --mount=type=ssh", find_ssh, "use --mount=type=secret"},
+	{"RUN --network=host", find_host_network,
+		"builds reach the network without it, but never the host"},
+	{"RUN --security=insecure", find_insecure, "builds run without privileges"},
+};
+
+int support_check(const struct command *c, const struct plan_op *op, struct err *err)
+{
+	for (size_t i = 0; i < array_size(unsupported); i++) {
+		struct span span = unsupported[i].find(c, op);
+		if (span.line)
+			return command_error(err, ERR_INPUT, c, span, "%s is not supported yet: %s",
+				unsupported[i].name, unsupported[i].remedy);
+	}
+	return 0;
+}
