@@ -10,16 +10,18 @@
  * goes into a layer sink that the caller gives, and this room keeps only the keys under
  * which the sink knows them.
  *
- *	<data>/images/records/<hex of id>.json	 one image, written whole, never changed
- *	<data>/images/names/<hex of name>.json	 one name: the image it means
- *	<data>/images/partial/<hex of digest>	 a blob that is being fetched, or was when
- *						 something broke; the next pull continues it
- *	<data>/images/lock			 held while names and records change
+ *	images/records/<hex of id>.json	  one image, written whole, never changed
+ *	images/names/<hex of name>.json	  one name: the image it means. Names with a tag, and
+ *					  those with the digest under which it was pulled
+ *	images/partial/<hex of digest>	  a blob that is being fetched, or was when something
+ *					  broke; the next pull continues it
+ *	images/lock			  held while names and records change
  *
  * A record is written before the first name that means it and removed after the last, so a
- * crash leaves at worst a record without names. Nothing is believed that is not verified:
- * manifests, configurations and blobs against their digests and sizes, unpacked layers
- * against the configuration's diff IDs, a record against its id.
+ * crash leaves at worst a record without names. What cannot be read counts as absent, so that
+ * the next pull or build repairs it. Nothing is believed that is not verified: manifests,
+ * configurations and blobs against their digests and sizes, unpacked layers against the
+ * configuration's diff IDs, a record against its id.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,8 +39,11 @@
 
 struct image_store;
 
-/* data_fd: the state directory; not kept. Makes what is missing. */
-must_use int image_store_open(int data_fd, struct image_store **ret, struct err *err);
+/*
+ * dirfd: the directory that has, or will have, images/ in it; it is duplicated. Nothing is made
+ * before something is written, so a reader needs no more than the right to read.
+ */
+must_use int image_store_open(int dirfd, struct image_store **ret, struct err *err);
 void image_store_free(struct image_store *store);
 DEFINE_CLEANUP(struct image_store *, image_store_free);
 
@@ -63,8 +68,8 @@ enum { IMAGE_E_ABSENT = 1 };
 
 /*
  * Find by name ("python:3.13-slim"), by digest reference ("python@sha256:…"), by id
- * ("sha256:…", or at least 4 of its hex digits). A name wins over an id. Everything in ret
- * lives in the arena; `names` is filled only by image_list() and image_names(). Returns
+ * ("sha256:…", or at least 4 of its hex digits). A name wins over hex digits. Everything in
+ * ret lives in the arena; `names` and `repo_digests` stay empty, image_names() fills them. Returns
  * IMAGE_E_ABSENT when there is none; an id prefix that several images share is ERR_INPUT.
  */
 must_use int image_find(struct image_store *store, struct arena *a, struct str text,
@@ -74,22 +79,25 @@ must_use int image_find(struct image_store *store, struct arena *a, struct str t
 must_use int image_list(struct image_store *store, struct arena *a, struct image_record **ret,
 	size_t *ret_count, struct err *err);
 
-/* Fill record->names. */
+/* Fill names and repo_digests. */
 must_use int image_names(
 	struct image_store *store, struct arena *a, struct image_record *record, struct err *err);
 
 /*
- * Keep a record. id is computed from config, `added` set to now if NULL. Saving what is
- * there already is fast and changes nothing.
+ * Keep a record, and its repo_digests as names. Its id is computed from config and set here;
+ * without `added` the file gets the time of now. What is there already stays as it is.
  */
 must_use int image_save(struct image_store *store, struct image_record *record, struct err *err);
 
-/* Let a name mean this image from now on. A digest in the reference is not part of it. */
+/*
+ * Let a name mean this image from now on. A digest in the reference is not part of it, and
+ * there must be a tag. ERR_MISSING when there is no such image.
+ */
 must_use int image_tag(struct image_store *store, const struct oci_reference *name,
 	const struct digest *id, struct err *err);
 
 struct image_removed {
-	struct oci_list names; /* untagged */
+	struct oci_list names; /* that mean nothing any more */
 	bool record;	       /* the record went as well */
 	struct digest id;
 };
@@ -110,11 +118,17 @@ struct image_stream;
 /* Read the tar here until end of file. */
 int image_stream_fd(const struct image_stream *stream);
 /*
- * After end of file, before anything becomes visible: were size, digest and diff ID what the
- * manifest and the configuration promised? An end of file alone does not say so. < 0: throw
- * away what was unpacked and return this.
+ * Once the archive has been read, before anything becomes visible: were size, digest and
+ * diff ID what the manifest and the configuration promised? Reads the rest of the stream and
+ * waits for the answer. < 0: throw away what was unpacked and return this. An end of file
+ * alone promises nothing.
  */
 must_use int image_stream_verified(struct image_stream *stream, struct err *err);
+/*
+ * After the unpacking has failed with err: if the stream itself had broken off, so that the
+ * archive could not but look damaged, err becomes that. Returns -kind.
+ */
+int image_stream_blame(struct image_stream *stream, struct err *err);
 
 struct image_layer_sink {
 	/* The key under which the store knows, or will know, the layer of this diff ID. */
@@ -123,7 +137,7 @@ struct image_layer_sink {
 	bool (*has)(void *arg, const struct digest *diff_id);
 	/*
 	 * Unpack it. Called in a process of its own, several at once; that process may be
-	 * killed at any moment. What it publishes must survive it.
+	 * killed at any moment. Publishes only after image_stream_verified().
 	 */
 	int (*unpack)(void *arg, const struct digest *diff_id, struct image_stream *stream,
 		struct err *err);
