@@ -9,11 +9,13 @@ struct image_store {
 };
 
 /*
- * A directory of the store: "names", "records", "partial". Returns a descriptor, or < 0;
- * with `make` it is made if it is missing, else its absence is ERR_MISSING.
+ * A directory of the store: "names", "records", "partial". Returns its descriptor or < 0; what
+ * is missing is made.
  */
-must_use int store_dir_open(
-	const struct image_store *store, const char *name, bool make, struct err *err);
+must_use int store_dir_make(const struct image_store *store, const char *name, struct err *err);
+/* The same for reading: 0 with *ret_fd, or IMAGE_E_ABSENT. */
+must_use int store_dir_find(
+	const struct image_store *store, const char *name, int *ret_fd, struct err *err);
 /* Held while names and records change, until *ret_lock is closed. */
 must_use int store_lock(const struct image_store *store, int *ret_lock, struct err *err);
 
@@ -31,6 +33,10 @@ must_use int record_remove(
 must_use int record_each(const struct image_store *store,
 	int (*each)(void *arg, const struct digest *id, struct err *err), void *arg,
 	struct err *err);
+
+/* Fill record->layers with the sink's keys for the diff IDs of a configuration. */
+void record_layers(struct arena *a, const struct image_layer_sink *sink,
+	const struct oci_config *config, struct image_record *record);
 
 /* ---- Names: "docker.io/library/python:3.13-slim" and "docker.io/library/python@sha256:…" ---- */
 

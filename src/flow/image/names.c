@@ -73,11 +73,11 @@ int name_load(
 	cleanup(arena_done) struct arena a = {0};
 	struct file_name file = file_name_of(name);
 	struct image_name found = {0};
-	cleanup_close int dir = store_dir_open(store, "names", false, err);
+	cleanup_close int dir = -1;
+	int r = store_dir_find(store, "names", &dir, err);
 
-	if (dir < 0)
-		return dir == -ERR_MISSING ? IMAGE_E_ABSENT : dir;
-	int r = load_file(dir, file.text, &a, &found, err);
+	if (r == 0)
+		r = load_file(dir, file.text, &a, &found, err);
 	if (r == 0 && strcmp(found.name, name) != 0)
 		return IMAGE_E_ABSENT;
 	if (r == 0)
@@ -97,7 +97,7 @@ int name_write(
 	int r = name_load(store, name, &old, err);
 	if (r < 0 || (r == 0 && digest_eq(&old, id)))
 		return r;
-	cleanup_close int dir = store_dir_open(store, "names", true, err);
+	cleanup_close int dir = store_dir_make(store, "names", err);
 	if (dir < 0)
 		return dir;
 	json_begin_object(&w);
@@ -112,13 +112,12 @@ int name_write(
 int name_remove(const struct image_store *store, const char *name, struct err *err)
 {
 	struct file_name file = file_name_of(name);
-	cleanup_close int dir = store_dir_open(store, "names", false, err);
+	cleanup_close int dir = -1;
+	int r = store_dir_find(store, "names", &dir, err);
 
-	if (dir < 0)
-		return dir == -ERR_MISSING ? 0 : dir;
-	if (unlinkat(dir, file.text, 0) < 0 && errno != ENOENT)
-		return err_sys(err, "remove image name %s", name);
-	return 0;
+	if (r == 0 && unlinkat(dir, file.text, 0) < 0 && errno != ENOENT)
+		r = err_sys(err, "remove image name %s", name);
+	return r < 0 ? r : 0;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -149,12 +148,12 @@ int name_list(const struct image_store *store, struct arena *a, struct image_nam
 {
 	struct names names = {0};
 	struct dirent *entry;
-	int fd = store_dir_open(store, "names", false, err), r = 0;
+	int fd = -1, r = store_dir_find(store, "names", &fd, err);
 
 	*ret = NULL;
 	*ret_count = 0;
-	if (fd < 0)
-		return fd == -ERR_MISSING ? 0 : fd;
+	if (r != 0)
+		return r < 0 ? r : 0;
 	cleanup_closedir DIR *dir = fdopendir(fd);
 	if (!dir) {
 		r = err_sys(err, "read image names");

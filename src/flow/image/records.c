@@ -89,9 +89,12 @@ int record_load(const struct image_store *store, struct arena *a, const struct d
 	struct image_record record = {0};
 	struct file_name name = file_name_of(id);
 	struct err unread = {0};
-	cleanup_close int dir = store_dir_open(store, "records", false, &unread);
-	int r = dir < 0 ? dir : file_read(dir, name.text, RECORD_MAX_BYTES, &text, &unread);
+	cleanup_close int dir = -1;
+	int r = store_dir_find(store, "records", &dir, err);
 
+	if (r != 0)
+		return r;
+	r = file_read(dir, name.text, RECORD_MAX_BYTES, &text, &unread);
 	if (r == -ERR_MISSING)
 		return IMAGE_E_ABSENT;
 	if (r < 0) {
@@ -152,7 +155,7 @@ int record_write(
 	int r = record_load(store, &a, &record->id, &old, err);
 	if (r < 0 || (r == 0 && has_same_layers(&old, record)))
 		return r;
-	cleanup_close int dir = store_dir_open(store, "records", true, err);
+	cleanup_close int dir = store_dir_make(store, "records", err);
 	if (dir < 0)
 		return dir;
 	print(record, &text);
@@ -162,13 +165,12 @@ int record_write(
 int record_remove(const struct image_store *store, const struct digest *id, struct err *err)
 {
 	struct file_name name = file_name_of(id);
-	cleanup_close int dir = store_dir_open(store, "records", false, err);
+	cleanup_close int dir = -1;
+	int r = store_dir_find(store, "records", &dir, err);
 
-	if (dir < 0)
-		return dir == -ERR_MISSING ? 0 : dir;
-	if (unlinkat(dir, name.text, 0) < 0 && errno != ENOENT)
-		return err_sys(err, "remove image record %s", name.text);
-	return 0;
+	if (r == 0 && unlinkat(dir, name.text, 0) < 0 && errno != ENOENT)
+		r = err_sys(err, "remove image record %s", name.text);
+	return r < 0 ? r : 0;
 }
 
 /* The id that a file name in records/ stands for; temporary files and the like are none. */
@@ -189,10 +191,10 @@ int record_each(const struct image_store *store,
 {
 	struct digest id;
 	struct dirent *entry;
-	int fd = store_dir_open(store, "records", false, err), r = 0;
+	int fd = -1, r = store_dir_find(store, "records", &fd, err);
 
-	if (fd < 0)
-		return fd == -ERR_MISSING ? 0 : fd;
+	if (r != 0)
+		return r < 0 ? r : 0;
 	cleanup_closedir DIR *dir = fdopendir(fd);
 	if (!dir) {
 		r = err_sys(err, "read image records");
@@ -205,4 +207,17 @@ int record_each(const struct image_store *store,
 	if (r == 0 && errno)
 		r = err_sys(err, "read image records");
 	return r;
+}
+
+void record_layers(struct arena *a, const struct image_layer_sink *sink,
+	const struct oci_config *config, struct image_record *record)
+{
+	for (size_t i = 0; i < config->diff_ids.count; i++) {
+		cleanup(buf_done) struct buf key = {0};
+		struct digest diff_id = {0};
+		/* oci_config_parse() has seen to it that they are digests. */
+		if (digest_parse(str_of(config->diff_ids.items[i]), &diff_id))
+			sink->key(sink->arg, &diff_id, &key);
+		oci_list_add(a, &record->layers, buf_str(&key));
+	}
 }

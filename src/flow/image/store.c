@@ -28,24 +28,37 @@ void image_store_free(struct image_store *store)
 	free(store);
 }
 
-static int open_dir(int parent, const char *name, bool make, struct err *err)
+static int make_dir(int parent, const char *name, struct err *err)
 {
-	if (make && mkdirat(parent, name, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(parent, name, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, "make directory %s of the image store", name);
 	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? err_sys(err, "open directory %s of the image store", name) : fd;
 }
 
-int store_dir_open(const struct image_store *store, const char *name, bool make, struct err *err)
+int store_dir_make(const struct image_store *store, const char *name, struct err *err)
 {
-	cleanup_close int images = open_dir(store->dir, "images", make, err);
+	cleanup_close int images = make_dir(store->dir, "images", err);
 
-	return images < 0 ? images : open_dir(images, name, make, err);
+	return images < 0 ? images : make_dir(images, name, err);
+}
+
+int store_dir_find(const struct image_store *store, const char *name, int *ret_fd, struct err *err)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "images/%s", name);
+	int fd = openat(store->dir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? IMAGE_E_ABSENT
+				       : err_sys(err, "open directory %s of the image store", name);
+	*ret_fd = fd;
+	return 0;
 }
 
 int store_lock(const struct image_store *store, int *ret_lock, struct err *err)
 {
-	cleanup_close int images = open_dir(store->dir, "images", true, err);
+	cleanup_close int images = make_dir(store->dir, "images", err);
 
 	return images < 0 ? images : lock_take(images, "lock", LOCK_EXCLUSIVE, 1, ret_lock, err);
 }

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef IMAGE_REGISTRY_H
+#define IMAGE_REGISTRY_H
+
+/*
+ * A registry as one repository of it is seen, through every place where that repository can be
+ * had: mirrors first, then the registry itself. Each place is an endpoint with its own
+ * credentials and token. (OCI distribution specification 1.1, and distribution's token
+ * authentication.)
+ */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "image/credentials.h"
+#include "image/image.h"
+#include "net/net.h"
+
+struct endpoint {
+	const char *base;	   /* "https://registry-1.docker.io" */
+	const char *repository;	   /* as it is called there */
+	const char *registry;	   /* under which its credentials are filed */
+	const char *authorization; /* what it accepted last, or NULL */
+	bool is_plain_fallback;	   /* for when the endpoint before does not speak TLS */
+	bool no_verify;
+	bool has_answered; /* in HTTP, whatever it said */
+	bool is_bad;	   /* gave content that was not what its digest says */
+	struct err err;	   /* why it was no use; kind is ERR_NONE before */
+};
+
+struct registry {
+	struct arena *arena;
+	const struct image_source *source;
+	const struct image_watcher *watcher;
+	const struct oci_reference *reference;
+	struct net_client *client;
+	struct endpoint *endpoints;
+	size_t count;
+	size_t first; /* that was of use last */
+};
+
+/* Everything named must outlive ret; release with registry_done(). */
+must_use int registry_open(struct arena *a, const struct image_source *source,
+	const struct oci_reference *reference, const struct image_watcher *watcher,
+	struct registry *ret, struct err *err);
+void registry_done(struct registry *registry);
+DEFINE_CLEANUP_VALUE(struct registry, registry_done);
+/* In a forked child: connections of the parent are not used again. */
+void registry_forked(struct registry *registry);
+
+/* Fill ret and ret_count with the endpoints of a reference. */
+must_use int endpoints_find(struct arena *a, const struct image_source *source,
+	const struct oci_reference *reference, struct endpoint **ret, size_t *ret_count,
+	struct err *err);
+
+/* One thing of the repository. */
+struct registry_want {
+	const char *kind; /* "manifests" or "blobs" */
+	const char *name; /* tag or digest */
+	const char *accept;
+	uint64_t from, max_bytes;
+	int (*on_body)(void *arg, const struct net_response *r, struct str piece, struct err *err);
+	bool (*is_cancelled)(void *arg);
+	void *arg;
+};
+
+/*
+ * Ask one endpoint, logging in when it wants that. 0 only for status 200 and 206. ret is filled
+ * as net_fetch() does.
+ */
+must_use int endpoint_get(struct registry *registry, struct endpoint *endpoint,
+	const struct registry_want *want, struct net_response *ret, struct err *err);
+/* Answer the challenge of a 401: fills endpoint->authorization. */
+must_use int endpoint_log_in(struct registry *registry, struct endpoint *endpoint,
+	const struct net_response *refusal, struct err *err);
+
+/* The remedy where a registry does not let us in. */
+void endpoint_hint_login(const struct endpoint *endpoint, struct err *err);
+
+/* The i-th endpoint to ask, or NULL for one that has nothing to add. */
+struct endpoint *registry_endpoint(struct registry *registry, size_t i);
+/* None was of use: one error that tells what each said, and the kind and remedy of the last. */
+int registry_failed(struct registry *registry, struct err *err);
+
+/* A manifest or an index, verified and parsed. */
+struct registry_document {
+	struct digest digest; /* of its bytes */
+	struct oci_manifest manifest;
+};
+
+/*
+ * From the first endpoint that has it and gives it as it should be. `expected` is NULL when only
+ * the tag `name` is known; its size is not checked if it is 0.
+ */
+must_use int registry_manifest(struct registry *registry, const char *name,
+	const struct oci_descriptor *expected, struct registry_document *ret, struct err *err);
+
+#endif
