@@ -53,7 +53,7 @@ bool net_explain(CURLcode code, const char *cause, const struct net_place *place
 		(void)err_set(err, kind, "certificate file %s cannot be read", place->ca_bundle);
 	else
 		(void)err_set(err, kind, "%s: %s", buf_text(&shown),
-			cause[0] ? cause : curl_easy_strerror(code));
+			cause[0] ? cause : libcurl_get(NULL)->easy_strerror(code));
 	if (hint)
 		(void)err_hint(err, "%s", hint);
 	return may_retry;

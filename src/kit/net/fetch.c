@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/net.h"
 
-#include <curl/curl.h>
 #include <inttypes.h>
 
 #include "base/alloc.h"
@@ -20,6 +19,7 @@ enum {
 };
 
 struct net_client {
+	const struct libcurl *lib; /* NULL until the first request */
 	CURL *curl;
 	char *ca_bundle; /* NULL: libcurl's default */
 	char *ca_dir;
@@ -60,12 +60,6 @@ struct net_client *net_client_new(const struct net_options *options)
 {
 	struct net_client *client = xcalloc(1, sizeof(*client));
 
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	client->curl = curl_easy_init();
-	if (!client->curl) {
-		fputs("spaceport: out of memory\n", stderr);
-		abort();
-	}
 	client->ca_bundle = first_set(options->ca_bundle, "SSL_CERT_FILE");
 	client->ca_dir = first_set(NULL, "SSL_CERT_DIR");
 	if (options->user_agent)
@@ -81,8 +75,8 @@ void net_client_free(struct net_client *client)
 {
 	if (!client)
 		return;
-	curl_easy_cleanup(client->curl);
-	curl_global_cleanup();
+	if (client->curl)
+		client->lib->easy_cleanup(client->curl);
 	free(client->ca_bundle);
 	free(client->ca_dir);
 	free(client->user_agent);
@@ -147,7 +141,7 @@ static long status_of(struct net_client *client)
 {
 	long status = 0;
 
-	curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+	client->lib->easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
 	return status;
 }
 
@@ -240,84 +234,89 @@ static int on_progress(
 
 /* ---- One exchange ---- */
 
-static struct curl_slist *add_header(struct curl_slist *list, const char *name, const char *value)
+static void add_header(
+	const struct libcurl *lib, struct curl_slist **list, const char *name, const char *value)
 {
 	if (!value)
-		return list;
+		return;
 	cleanup_free char *line = xprintf("%s: %s", name, value);
-	return curl_slist_append(list, line);
+	*list = lib->slist_append(*list, line);
 }
 
 static void set_trust(struct transfer *t)
 {
+	const struct libcurl *lib = t->client->lib;
 	CURL *curl = t->client->curl;
 
 	if (t->request->no_verify) {
-		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
-		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+		lib->easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+		lib->easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
 	}
 	if (t->client->ca_bundle)
-		curl_easy_setopt(curl, CURLOPT_CAINFO, t->client->ca_bundle);
+		lib->easy_setopt(curl, CURLOPT_CAINFO, t->client->ca_bundle);
 	if (t->client->ca_dir)
-		curl_easy_setopt(curl, CURLOPT_CAPATH, t->client->ca_dir);
+		lib->easy_setopt(curl, CURLOPT_CAPATH, t->client->ca_dir);
 }
 
 static void set_callbacks(struct transfer *t)
 {
+	const struct libcurl *lib = t->client->lib;
 	CURL *curl = t->client->curl;
 
-	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->cause);
-	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-	curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
-	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
-	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	lib->easy_setopt(curl, CURLOPT_ERRORBUFFER, t->cause);
+	lib->easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+	lib->easy_setopt(curl, CURLOPT_HEADERDATA, t);
+	lib->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+	lib->easy_setopt(curl, CURLOPT_WRITEDATA, t);
+	lib->easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	lib->easy_setopt(curl, CURLOPT_XFERINFODATA, t);
+	lib->easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 }
 
 static void set_request(struct transfer *t, struct curl_slist *headers)
 {
+	const struct libcurl *lib = t->client->lib;
 	CURL *curl = t->client->curl;
 	char range[32];
 
-	curl_easy_setopt(curl, CURLOPT_URL, t->url);
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	lib->easy_setopt(curl, CURLOPT_URL, t->url);
+	lib->easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	lib->easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	/* Our headers are for the server, never for a proxy in between. */
-	curl_easy_setopt(curl, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
-	curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-	curl_easy_setopt(curl, CURLOPT_USERAGENT, t->client->user_agent);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)t->client->connect_seconds);
-	curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
-	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+	lib->easy_setopt(curl, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
+	lib->easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	lib->easy_setopt(curl, CURLOPT_USERAGENT, t->client->user_agent);
+	lib->easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)t->client->connect_seconds);
+	lib->easy_setopt(curl, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
+	lib->easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
 	if (t->request->head)
-		curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+		lib->easy_setopt(curl, CURLOPT_NOBODY, 1L);
 	if (t->request->form)
-		curl_easy_setopt(curl, CURLOPT_COPYPOSTFIELDS, t->request->form);
+		lib->easy_setopt(curl, CURLOPT_COPYPOSTFIELDS, t->request->form);
 	if (t->request->from) {
 		snprintf(range, sizeof(range), "%" PRIu64 "-", t->request->from);
-		curl_easy_setopt(curl, CURLOPT_RANGE, range);
+		lib->easy_setopt(curl, CURLOPT_RANGE, range);
 	}
 }
 
 static int exchange(struct transfer *t)
 {
+	const struct libcurl *lib = t->client->lib;
 	CURL *curl = t->client->curl;
 	struct curl_slist *headers = NULL;
 
-	headers = add_header(headers, "Authorization", t->authorization);
-	headers = add_header(headers, "Accept", t->request->accept);
-	curl_easy_reset(curl); /* keeps the connections */
+	add_header(lib, &headers, "Authorization", t->authorization);
+	add_header(lib, &headers, "Accept", t->request->accept);
+	lib->easy_reset(curl); /* keeps the connections */
 	set_request(t, headers);
 	set_trust(t);
 	set_callbacks(t);
 	t->waiting_since = clock_now();
 	buf_clear(&t->ret->url);
 	net_url_shown(t->url, &t->ret->url);
-	CURLcode code = curl_easy_perform(curl);
+	CURLcode code = lib->easy_perform(curl);
 	t->ret->status = (int)status_of(t->client);
-	curl_slist_free_all(headers);
+	lib->slist_free_all(headers);
 	if (t->failed < 0)
 		return err_wrap(t->err, "%s", buf_text(&t->ret->url));
 	if (t->has_stalled)
@@ -391,6 +390,21 @@ static int follow(struct transfer *t, struct err *err)
 		MAX_REDIRECTS);
 }
 
+static int get_ready(struct net_client *client, struct err *err)
+{
+	if (client->curl)
+		return 0;
+	client->lib = libcurl_get(err);
+	if (!client->lib)
+		return -ERR_HOST;
+	client->curl = client->lib->easy_init();
+	if (!client->curl) {
+		fputs("spaceport: out of memory\n", stderr);
+		abort();
+	}
+	return 0;
+}
+
 int net_fetch(struct net_client *client, const struct net_request *request,
 	struct net_response *ret, struct err *err)
 {
@@ -406,5 +420,6 @@ int net_fetch(struct net_client *client, const struct net_request *request,
 	*ret = (struct net_response){0};
 	if (!is_header_value(request->authorization) || !is_header_value(request->accept))
 		return err_set(t.err, ERR_INPUT, "a header value holds a line feed");
-	return follow(&t, t.err);
+	int r = get_ready(client, t.err);
+	return r < 0 ? r : follow(&t, t.err);
 }

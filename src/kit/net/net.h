@@ -14,6 +14,7 @@
  *	certificates verified against ca_bundle, else $SSL_CERT_FILE, else the system's
  *	proxies	     from the environment (http_proxy, https_proxy, no_proxy, …), as curl does
  *
+ * libcurl itself is loaded by the first request: where nothing is fetched, it costs nothing.
  * A process that was forked makes a client of its own: connections cannot be shared.
  */
 #include <stdbool.h>
@@ -82,8 +83,9 @@ struct net_request {
 /*
  * Returns 0 when there was a whole HTTP answer, whatever its status. Errors name the URL, the
  * cause and, where there is one, the remedy; kinds are ERR_NETWORK, ERR_LIMIT, ERR_INPUT (the
- * URL or the certificate file is unusable), ERR_CANCELLED and those of on_body. ret is filled
- * as far as it came in any case, and is to be released with net_response_done().
+ * URL or the certificate file is unusable), ERR_HOST (no libcurl), ERR_CANCELLED and those of
+ * on_body. ret is filled as far as it came in any case, and is to be released with
+ * net_response_done().
  */
 must_use int net_fetch(struct net_client *client, const struct net_request *request,
 	struct net_response *ret, struct err *err);

@@ -6,14 +6,17 @@
 #include "net/internal.h"
 #include "net/net.h"
 
+/* There are URLs and texts of libcurl only where it could be loaded. */
 static void url_cleanup(CURLU **url)
 {
-	curl_url_cleanup(*url);
+	if (*url)
+		libcurl_get(NULL)->url_cleanup(*url);
 }
 
 static void text_free(char **text)
 {
-	curl_free(*text);
+	if (*text)
+		libcurl_get(NULL)->free(*text);
 }
 
 #define cleanup_url	 __attribute__((__cleanup__(url_cleanup)))
@@ -23,13 +26,15 @@ void net_url_shown(const char *text, struct buf *ret)
 {
 	static const CURLUPart hidden[] = {
 		CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY, CURLUPART_FRAGMENT};
-	cleanup_url CURLU *url = curl_url();
+	const struct libcurl *lib = libcurl_get(NULL);
+	cleanup_url CURLU *url = lib ? lib->url() : NULL;
 	cleanup_url_text char *shown = NULL;
-	bool is_url = curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK;
+	bool is_url = url &&
+		      lib->url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK;
 
 	for (size_t i = 0; is_url && i < array_size(hidden); i++)
-		is_url = curl_url_set(url, hidden[i], NULL, 0) == CURLUE_OK;
-	if (is_url && curl_url_get(url, CURLUPART_URL, &shown, 0) == CURLUE_OK)
+		is_url = lib->url_set(url, hidden[i], NULL, 0) == CURLUE_OK;
+	if (is_url && lib->url_get(url, CURLUPART_URL, &shown, 0) == CURLUE_OK)
 		buf_add_text(ret, shown);
 	else
 		buf_add_text(ret, "(not a URL)");
@@ -50,39 +55,44 @@ void net_url_encode(struct str text, struct buf *ret)
 
 static bool same_part(CURLU *a, CURLU *b, CURLUPart part)
 {
+	const struct libcurl *lib = libcurl_get(NULL);
 	cleanup_url_text char *text_a = NULL, *text_b = NULL;
 
-	return curl_url_get(a, part, &text_a, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-	       curl_url_get(b, part, &text_b, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+	return lib->url_get(a, part, &text_a, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+	       lib->url_get(b, part, &text_b, CURLU_DEFAULT_PORT) == CURLUE_OK &&
 	       str_eq_nocase(str_of(text_a), str_of(text_b));
 }
 
 static bool has_scheme(CURLU *url, const char *scheme)
 {
+	const struct libcurl *lib = libcurl_get(NULL);
 	cleanup_url_text char *text = NULL;
 
-	return curl_url_get(url, CURLUPART_SCHEME, &text, 0) == CURLUE_OK &&
+	return lib->url_get(url, CURLUPART_SCHEME, &text, 0) == CURLUE_OK &&
 	       str_eq_nocase(str_of(text), str_of(scheme));
 }
 
 int net_redirect(const char *from, const char *location, char **ret_url, bool *ret_same_origin,
 	struct err *err)
 {
-	cleanup_url CURLU *old = curl_url(), *new = curl_url();
+	const struct libcurl *lib = libcurl_get(err);
+	if (!lib)
+		return -ERR_HOST;
+	cleanup_url CURLU *old = lib->url(), *new = lib->url();
 	cleanup_url_text char *text = NULL;
 
 	/* Setting a URL where there is one already resolves it as a link on that page. */
-	if (curl_url_set(old, CURLUPART_URL, from, 0) != CURLUE_OK ||
-		curl_url_set(new, CURLUPART_URL, from, 0) != CURLUE_OK ||
-		curl_url_set(new, CURLUPART_URL, location, CURLU_URLENCODE) != CURLUE_OK ||
+	if (lib->url_set(old, CURLUPART_URL, from, 0) != CURLUE_OK ||
+		lib->url_set(new, CURLUPART_URL, from, 0) != CURLUE_OK ||
+		lib->url_set(new, CURLUPART_URL, location, CURLU_URLENCODE) != CURLUE_OK ||
 		(!has_scheme(new, "http") && !has_scheme(new, "https")))
 		return err_set(err, ERR_NETWORK, "redirects to what is no HTTP URL");
 	if (has_scheme(old, "https") && !has_scheme(new, "https"))
 		return err_set(err, ERR_NETWORK, "redirects from https to plain http");
 	/* Credentials come from our settings, never from a server. */
-	if (curl_url_set(new, CURLUPART_USER, NULL, 0) != CURLUE_OK ||
-		curl_url_set(new, CURLUPART_PASSWORD, NULL, 0) != CURLUE_OK ||
-		curl_url_get(new, CURLUPART_URL, &text, 0) != CURLUE_OK)
+	if (lib->url_set(new, CURLUPART_USER, NULL, 0) != CURLUE_OK ||
+		lib->url_set(new, CURLUPART_PASSWORD, NULL, 0) != CURLUE_OK ||
+		lib->url_get(new, CURLUPART_URL, &text, 0) != CURLUE_OK)
 		return err_set(err, ERR_NETWORK, "redirects to what is no HTTP URL");
 	*ret_same_origin = same_part(old, new, CURLUPART_SCHEME) &&
 			   same_part(old, new, CURLUPART_HOST) &&
