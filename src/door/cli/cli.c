@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "base/suggest.h"
 #include "cli/internal.h"
+#include "os/clock.h"
 #include "os/file.h"
+#include "json/json.h"
 
 /* ---- Finding the command ---- */
 
@@ -47,7 +49,45 @@ int print_result(const struct buf *text, struct err *err)
 	return r < 0 ? err_wrap(err, "stdout") : 0;
 }
 
+int invocation_settings(struct invocation *inv, struct settings *ret, struct err *err)
+{
+	const struct common_options *common = inv->values;
+	const struct settings_caller caller = settings_caller_self();
+
+	int r = settings_load(&inv->arena, &caller, ret, err);
+	if (r == 0 && common->data)
+		r = settings_set(&inv->arena, ret, "data", common->data, err);
+	for (size_t i = 0; r == 0 && i < common->set.count; i++) {
+		const char *text = common->set.items[i], *equals = strchr(text, '=');
+		if (!equals)
+			return err_set(err, ERR_INPUT, "--set %s: it looks like KEY=VALUE", text);
+		char *key = arena_printf(&inv->arena, "%.*s", (int)(equals - text), text);
+		r = settings_set(&inv->arena, ret, key, equals + 1, err);
+		if (r < 0)
+			return err_wrap(err, "--set");
+	}
+	return r;
+}
+
 /* ---- Saying what went wrong ---- */
+
+static void print_error_json(const struct err *err)
+{
+	cleanup(buf_done) struct buf text = {0};
+	char now[32];
+	struct json_writer w = json_writer_to(&text);
+
+	json_begin_object(&w);
+	json_add_text(&w, "time", clock_iso(now));
+	json_add_text(&w, "event", "error");
+	json_add_text(&w, "kind", err_kind_name(err->kind));
+	json_add_text(&w, "text", err->text);
+	json_add_text(&w, "hint", err->hint);
+	json_add_u64(&w, "exit", (uint64_t)err_exit_code(err));
+	json_end_object(&w);
+	json_line(&w);
+	text_show(STDERR_FILENO, buf_str(&text));
+}
 
 /* "spaceport build: TEXT", then the hint as it is: an excerpt with its caret, or a remedy. */
 static void print_error(const struct invocation *inv, const struct err *err)
@@ -169,7 +209,9 @@ int cli_main(int argc, char **argv)
 
 	outlive_broken_pipes();
 	int r = dispatch(&inv, argc, argv, &err);
-	if (r < 0)
+	if (r < 0 && inv.wants_json_story)
+		print_error_json(&err);
+	else if (r < 0)
 		print_error(&inv, &err);
 	arena_done(&inv.arena);
 	return r < 0 ? err_exit_code(&err) : 0;

@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "cli/terminal.h"
+#include "settings/settings.h"
 
 /* ---- Options ---- */
 
@@ -97,7 +98,8 @@ struct cli_command {
 	size_t min_operands, max_operands;
 	enum completion completes; /* its operands */
 	struct option_group groups[OPTION_GROUPS];
-	size_t values_size; /* of the struct that holds its options */
+	size_t values_size;   /* of the struct that holds its options */
+	const void *defaults; /* such a struct, for what is not given; NULL: zeroes */
 	int (*run)(struct invocation *inv, struct err *err);
 	const struct cli_command *const *children; /* "pull" of "image": they run, it does not */
 	bool is_hidden;
@@ -115,6 +117,7 @@ struct invocation {
 	char **operands;
 	size_t operand_count;
 	struct terminal out, err; /* stdout and stderr */
+	bool wants_json_story;	  /* stderr is JSON lines: an error is one of them, too */
 };
 
 /* NULL when there is none of that name in the table. */
@@ -146,6 +149,12 @@ void help_command(const struct cli_command *command, const char *name, const str
 must_use int completion_script(const char *shell, struct buf *ret, struct err *err);
 
 /* ---- Shared by commands ---- */
+
+/*
+ * The operator's settings, with --data and --set of this command. They live in the arena of
+ * the invocation.
+ */
+must_use int invocation_settings(struct invocation *inv, struct settings *ret, struct err *err);
 
 /* Write a result to stdout; that nobody reads it any more (EPIPE) is no error. */
 must_use int print_result(const struct buf *text, struct err *err);

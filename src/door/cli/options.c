@@ -266,6 +266,8 @@ int options_parse(struct invocation *inv, int argc, char **argv, struct err *err
 	int val;
 
 	inv->values = arena_alloc(&inv->arena, inv->command->values_size);
+	if (inv->command->defaults)
+		memcpy(inv->values, inv->command->defaults, inv->command->values_size);
 	getopt_table_make(inv->command, &t);
 	optind = 0; /* glibc: begin anew */
 	opterr = 0;

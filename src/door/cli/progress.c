@@ -63,6 +63,25 @@ void progress_on_build(void *arg, const struct build_event *event)
 	show(p);
 }
 
+/* Told as the event that builds have for it. */
+void progress_on_transfer(void *arg, const struct image_progress *transfer)
+{
+	char layer[DIGEST_TEXT_SIZE];
+	struct build_event event = {
+		.kind = BUILD_PULL,
+		.layers = (uint32_t)transfer->count,
+		.done = transfer->done,
+		.total = transfer->total,
+		.name = str_of(transfer->image),
+		.phase = str_of(image_phase_name(transfer->phase)),
+		.text = str_of(transfer->text),
+	};
+
+	if (transfer->phase != IMAGE_RESOLVE)
+		event.text = str_of(digest_text(&transfer->layer, layer));
+	progress_on_build(arg, &event);
+}
+
 void progress_on_run(struct progress *p, const struct run_event *event)
 {
 	struct view *view = prepared(p);

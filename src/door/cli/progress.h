@@ -21,6 +21,7 @@
 #include "build/build.h"
 #include "cli/output.h"
 #include "cli/terminal.h"
+#include "image/image.h"
 #include "run/run.h"
 
 /* Values of --progress, in the order of progress_words. */
@@ -37,6 +38,8 @@ DEFINE_CLEANUP(struct progress *, progress_free);
 
 /* A build_event_fn; arg is the struct progress. */
 void progress_on_build(void *arg, const struct build_event *event);
+/* An image_progress_fn, for pulls and imports outside of builds. */
+void progress_on_transfer(void *arg, const struct image_progress *transfer);
 void progress_on_run(struct progress *p, const struct run_event *event);
 /* Time has passed. */
 void progress_tick(struct progress *p);

@@ -395,12 +395,12 @@ static void app_is_waited_for(void **state)
 	cleanup(buf_done) struct buf text = {0};
 
 	(void)state;
-	run(v, RUN_STARTED, "waiting for app_port 7860");
+	run(v, RUN_STARTED, "app_port 7860");
 	v->now += 1000 * MS;
 	run(v, RUN_LOG, "loading\n 10%");
 	to_screen(&s, v);
 	assert_string_equal(screen_text(&s, &text), "loading|"
-						    " => waiting for app_port 7860     1.00s|"
+						    " => waiting: app_port 7860        1.00s|"
 						    "     10%|");
 	run(v, RUN_READY, "http://localhost:7860");
 	run(v, RUN_LOG, "served \033[31m/\033[0m");

@@ -423,6 +423,7 @@ static void waiting_for(struct bars_view *view, const struct run_event *event)
 		view->waiting_since = view->view.now;
 	view->is_waiting = true;
 	buf_clear(&view->waiting);
+	buf_add_text(&view->waiting, "waiting: ");
 	output_one_line(&view->waiting, event->text);
 	draw(view);
 }

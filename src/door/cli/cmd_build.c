@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/number.h"
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "oci/oci.h"
+#include "json/json.h"
+
+/* ---- Shared with run ---- */
+
+const struct option_spec build_option_specs[BUILD_OPTIONS] = {
+	{"build-arg", 0, OPTION_LIST, offsetof(struct build_flags, build_args), "NAME[=VALUE]",
+		"a build argument; without a value that of the environment", NULL,
+		COMPLETE_NOTHING},
+	{"file", 'f', OPTION_TEXT, offsetof(struct build_flags, file), "FILE",
+		"the Dockerfile (DIR/Dockerfile)", NULL, COMPLETE_FILE},
+	{"no-cache", 0, OPTION_FLAG, offsetof(struct build_flags, no_cache), NULL,
+		"run every step anew", NULL, COMPLETE_NOTHING},
+	{"progress", 0, OPTION_CHOICE, offsetof(struct build_flags, progress), "HOW",
+		"how to tell what happens", progress_words, COMPLETE_NOTHING},
+	{"pull", 0, OPTION_FLAG, offsetof(struct build_flags, pull), NULL,
+		"ask the registry for base images that are here already", NULL, COMPLETE_NOTHING},
+	{"target", 0, OPTION_TEXT, offsetof(struct build_flags, target), "STAGE",
+		"the stage to build (the last one)", NULL, COMPLETE_NOTHING},
+};
+
+void build_flags_apply(
+	const struct build_flags *flags, const char *dir, struct build_options *options)
+{
+	options->dir = dir;
+	options->file = flags->file;
+	options->target = flags->target;
+	options->no_cache = flags->no_cache;
+	options->pull = flags->pull;
+	for (size_t i = 0; i < flags->build_args.count; i++)
+		argv_add(&options->build_args, flags->build_args.items[i]);
+}
+
+void build_summary(const struct build_result *result, struct buf *ret)
+{
+	char time[32];
+
+	buf_printf(ret, "build %s (%u/%u cached)", print_duration(time, result->duration),
+		result->cached, result->steps);
+}
+
+/* One "key=value" of a secret. */
+static int secret_field(
+	struct arena *a, struct str field, struct build_secret *ret, struct err *err)
+{
+	struct str value = field, key = str_cut(&value, '=');
+	const char *text = arena_str(a, value.p ? value : STR("")).p;
+
+	if (!value.p)
+		return err_set(err, ERR_INPUT, "it is made of id=, env= and src=");
+	if (value.n == 0)
+		return err_set(err, ERR_INPUT, "%.*s= needs a value", STR_ARG(key));
+	if (str_is(key, "id")) {
+		ret->id = text;
+	} else if (str_is(key, "env")) {
+		ret->env = text;
+	} else if (str_is(key, "src") || str_is(key, "source")) {
+		ret->file = text;
+	} else if (!str_is(key, "type") || (!str_is(value, "env") && !str_is(value, "file"))) {
+		/* What follows may be a secret in the wrong place: it is not repeated. */
+		err_set(err, ERR_INPUT, "%.*s=… means nothing here", STR_ARG(key));
+		return err_hint(err, "a secret looks like id=TOKEN or id=TOKEN,env=VARIABLE or "
+				     "id=TOKEN,src=FILE");
+	}
+	return 0;
+}
+
+/* It becomes the name of a file in the step. */
+static bool is_secret_id(struct str id)
+{
+	for (size_t i = 0; i < id.n; i++)
+		if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-",
+			    id.p[i]))
+			return false;
+	return id.n > 0 && id.n < 256 && id.p[0] != '.';
+}
+
+static int secret_check(struct build_secret *secret, struct err *err)
+{
+	if (!secret->id)
+		return err_set(err, ERR_INPUT, "id=… is missing");
+	if (!is_secret_id(str_of(secret->id)))
+		return err_set(err, ERR_INPUT, "id=%s: an id has letters, digits, '_', '-' and '.'",
+			secret->id);
+	if (secret->env && secret->file)
+		return err_set(err, ERR_INPUT, "env and src exclude each other");
+	if (secret->file && access(secret->file, R_OK) < 0)
+		return err_set(err, ERR_INPUT, "src=%s: %s", secret->file, strerror(errno));
+	if (!secret->env && !secret->file)
+		secret->env = secret->id;
+	if (secret->env && !getenv(secret->env))
+		return err_set(err, ERR_INPUT, "the environment has no variable %s", secret->env);
+	return 0;
+}
+
+int secret_parse(struct arena *a, const char *text, struct build_secret *ret, struct err *err)
+{
+	struct str rest = str_of(text);
+	int r = 0;
+
+	*ret = (struct build_secret){0};
+	while (rest.p && r == 0)
+		r = secret_field(a, str_cut(&rest, ','), ret, err);
+	if (r == 0)
+		r = secret_check(ret, err);
+	return r < 0 ? err_wrap(err, "--secret") : 0;
+}
+
+/* ---- build ---- */
+
+struct build_values {
+	struct common_options common;
+	struct build_flags flags;
+	bool json;
+	bool plan;
+	struct option_list secrets;
+	struct option_list tags;
+};
+
+static const struct option_spec own_options[] = {
+	{"json", 0, OPTION_FLAG, offsetof(struct build_values, json), NULL,
+		"print the result (or the plan) as JSON", NULL, COMPLETE_NOTHING},
+	{"plan", 0, OPTION_FLAG, offsetof(struct build_values, plan), NULL,
+		"print what would run and what is cached, run nothing", NULL, COMPLETE_NOTHING},
+	{"secret", 0, OPTION_LIST, offsetof(struct build_values, secrets),
+		"id=ID[,env=VARIABLE|,src=FILE]",
+		"a secret for RUN --mount=type=secret; without env and src the variable ID", NULL,
+		COMPLETE_NOTHING},
+	{"tag", 't', OPTION_LIST, offsetof(struct build_values, tags), "NAME[:TAG]",
+		"a name for the image", NULL, COMPLETE_IMAGE},
+};
+
+static int check_tags(struct invocation *inv, const struct option_list *tags, struct err *err)
+{
+	struct oci_reference reference;
+
+	for (size_t i = 0; i < tags->count; i++)
+		if (oci_reference_parse(&inv->arena, str_of(tags->items[i]), &reference, err) < 0)
+			return err_wrap(err, "--tag");
+	return 0;
+}
+
+static int read_secrets(struct invocation *inv, const struct option_list *list,
+	struct build_options *options, struct err *err)
+{
+	struct build_secret *secrets = arena_array(&inv->arena, list->count + 1, sizeof(*secrets));
+
+	for (size_t i = 0; i < list->count; i++) {
+		int r = secret_parse(&inv->arena, list->items[i], &secrets[i], err);
+		if (r < 0)
+			return r;
+	}
+	options->secrets = secrets;
+	options->secret_count = list->count;
+	return 0;
+}
+
+static void add_result(
+	const struct build_values *values, const struct build_result *result, struct buf *ret)
+{
+	if (!values->json) {
+		buf_printf(ret, "%s\n", result->image_id);
+		return;
+	}
+	struct json_writer w = json_writer_to(ret);
+	json_begin_object(&w);
+	json_add_text(&w, "image", result->image_id);
+	json_add_u64(&w, "steps", result->steps);
+	json_add_u64(&w, "cached", result->cached);
+	json_add_i64(&w, "ms", result->duration / 1000000);
+	json_end_object(&w);
+	json_line(&w);
+}
+
+static int build_and_tell(struct invocation *inv, const struct settings *settings,
+	struct build_options *options, struct err *err)
+{
+	const struct build_values *values = inv->values;
+	cleanup(progress_free) struct progress *progress =
+		progress_new(values->flags.progress, STDERR_FILENO);
+	cleanup(buf_done) struct buf text = {0};
+	struct build_result result = {0};
+
+	options->on_event = progress_on_build;
+	options->arg = progress;
+	int r = build_run(settings, options, &result, err);
+	progress_end(progress);
+	if (r < 0)
+		return r;
+	build_summary(&result, &text);
+	progress_note(progress, "summary", buf_str(&text));
+	buf_clear(&text);
+	add_result(values, &result, &text);
+	return print_result(&text, err);
+}
+
+static int build_with(struct invocation *inv, struct build_options *options, struct err *err)
+{
+	const struct build_values *values = inv->values;
+	struct settings settings = {0};
+
+	build_flags_apply(&values->flags, inv->operand_count > 0 ? inv->operands[0] : ".", options);
+	for (size_t i = 0; i < values->tags.count; i++)
+		argv_add(&options->tags, values->tags.items[i]);
+	int r = check_tags(inv, &values->tags, err);
+	if (r == 0)
+		r = read_secrets(inv, &values->secrets, options, err);
+	if (r == 0)
+		r = invocation_settings(inv, &settings, err);
+	if (r < 0)
+		return r;
+	if (values->plan) {
+		cleanup(buf_done) struct buf text = {0};
+		r = build_plan(&settings, options, values->json, &text, err);
+		return r < 0 ? r : print_result(&text, err);
+	}
+	r = interrupt_watch(1, &options->cancel_fd, err);
+	return r < 0 ? r : build_and_tell(inv, &settings, options, err);
+}
+
+static int build_main(struct invocation *inv, struct err *err)
+{
+	const struct build_values *values = inv->values;
+	struct build_options options = {.cancel_fd = -1};
+
+	inv->wants_json_story = values->flags.progress == PROGRESS_JSON;
+	int r = build_with(inv, &options, err);
+	argv_done(&options.tags);
+	argv_done(&options.build_args);
+	return r;
+}
+
+const struct cli_command cmd_build = {
+	.name = "build",
+	.summary = "make an image from a folder with a Dockerfile",
+	.operands = "[DIR]",
+	.about =
+		"Builds the image that the Dockerfile in DIR (the current directory) describes and "
+		"prints its id. Steps whose inputs are as before are not run again.",
+	.max_operands = 1,
+	.completes = COMPLETE_DIR,
+	.groups = {{"Options", own_options, array_size(own_options), 0},
+		{"Build options", build_option_specs, BUILD_OPTIONS,
+			offsetof(struct build_values, flags)},
+		COMMON_GROUP},
+	.values_size = sizeof(struct build_values),
+	.run = build_main,
+};
