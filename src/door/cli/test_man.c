@@ -106,8 +106,8 @@ static void check_command(const struct cli_command *command, const char *name)
 		struct str section = section_of(buf_str(&page), places[i].section);
 		for (size_t g = 0; g < OPTION_GROUPS; g++)
 			if (command->groups[g].specs != common_option_specs)
-				check_section(
-					command->groups[g].specs, command->groups[g].count, section);
+				check_section(command->groups[g].specs, command->groups[g].count,
+					section);
 		if (count_lines(section, NULL) != count)
 			fail_msg("%s: %zu options in %s, %zu in the table", name,
 				count_lines(section, NULL), places[i].page, count);
