@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -34,6 +33,19 @@ struct making {
 
 /* ---- Names ---- */
 
+/* As a letter of a repository's name, or 0. */
+static char name_char(char c)
+{
+	static const char upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	static const char lower[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+	const char *at = strchr(upper, c);
+
+	if (at)
+		return lower[at - upper];
+	at = strchr(lower, c);
+	return at ? *at : *"";
+}
+
 const char *space_image_name(struct arena *a, const char *name)
 {
 	cleanup(buf_done) struct buf text = {0};
@@ -41,13 +53,12 @@ const char *space_image_name(struct arena *a, const char *name)
 
 	/* Components of a repository: [a-z0-9]+ with single separators between them. */
 	for (const char *c = name; *c; c++) {
-		int low = tolower((unsigned char)*c);
-		bool is_word = (low >= 'a' && low <= 'z') || (low >= '0' && low <= '9');
-		if (is_word && gap && text.len > 0)
+		char low = name_char(*c);
+		if (low && gap && text.len > 0)
 			buf_add_char(&text, '-');
-		if (is_word)
-			buf_printf(&text, "%c", low);
-		gap = !is_word;
+		if (low)
+			buf_add_char(&text, low);
+		gap = !low;
 	}
 	return arena_printf(
 		a, "spaceport.local/%s:latest", text.len > 0 ? buf_text(&text) : "space");

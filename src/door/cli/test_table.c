@@ -58,7 +58,7 @@ static void ages_are_in_words(void **state)
 		{59, "59 seconds ago"},
 		{60, "1 minute ago"},
 		{7199, "1 hour ago"},
-		{86400 * 3, "3 days ago"},
+		{INT64_C(86400) * 3, "3 days ago"},
 	};
 
 	(void)state;

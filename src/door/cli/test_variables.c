@@ -53,7 +53,7 @@ static void later_ones_win(void **state)
 
 static void mistakes_are_named_without_values(void **state)
 {
-	static const struct {
+	const struct {
 		struct variable_flags flags;
 		const char *says;
 	} rows[] = {
