@@ -2,8 +2,8 @@
 #include <time.h>
 
 #include "base/number.h"
+#include "cli/columns.h"
 #include "cli/commands.h"
-#include "cli/table.h"
 #include "store/store.h"
 #include "json/json.h"
 
@@ -31,33 +31,33 @@ static const char *short_name(struct arena *a, const char *name)
 }
 
 static void add_row(
-	struct table *t, struct arena *a, const struct image_record *image, const char *name)
+	struct columns *t, struct arena *a, const struct image_record *image, const char *name)
 {
 	cleanup(buf_done) struct buf age = {0};
 	char hex[DIGEST_HEX_SIZE], size[32];
 
-	table_add_text(t, name ? short_name(a, name) : "-");
-	table_add(t, str_slice(str_of(digest_hex(&image->id, hex)), 0, 12));
-	table_add_text(t, image_origin_name(image->origin));
+	columns_add_text(t, name ? short_name(a, name) : "-");
+	columns_add(t, str_slice(str_of(digest_hex(&image->id, hex)), 0, 12));
+	columns_add_text(t, image_origin_name(image->origin));
 	age_print(&age, image->added, time(NULL));
-	table_add(t, buf_str(&age));
-	table_add_text(t, image->size > 0 ? print_size(size, image->size) : "-");
+	columns_add(t, buf_str(&age));
+	columns_add_text(t, image->size > 0 ? print_size(size, image->size) : "-");
 }
 
 static void print_table(
 	struct invocation *inv, const struct image_record *images, size_t count, struct buf *ret)
 {
 	static const char *const head[] = {"NAME", "ID", "ORIGIN", "ADDED", "SIZE", NULL};
-	cleanup(table_done) struct table t;
+	cleanup(columns_done) struct columns t;
 
-	table_init(&t, head);
+	columns_init(&t, head);
 	for (size_t i = 0; i < count; i++) {
 		if (images[i].names.count == 0)
 			add_row(&t, &inv->arena, &images[i], NULL);
 		for (size_t k = 0; k < images[i].names.count; k++)
 			add_row(&t, &inv->arena, &images[i], images[i].names.items[k]);
 	}
-	table_print(&t, &inv->out, ret);
+	columns_print(&t, &inv->out, ret);
 }
 
 static void print_names(

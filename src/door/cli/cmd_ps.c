@@ -6,9 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/columns.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
-#include "cli/table.h"
 #include "json/json.h"
 
 /* ---- ps ---- */
@@ -32,21 +32,21 @@ static const struct option_spec ps_options[] = {
 static void ps_table(struct invocation *inv, const struct run_list *list, struct buf *ret)
 {
 	static const char *const head[] = {"ID", "SPACE", "STAGE", "STARTED", "URL", NULL};
-	cleanup(table_done) struct table t;
+	cleanup(columns_done) struct columns t;
 
-	table_init(&t, head);
+	columns_init(&t, head);
 	for (size_t i = 0; i < list->count; i++) {
 		const struct run_instance *instance = &list->items[i];
 		cleanup(buf_done) struct buf age = {0};
-		table_add_text(&t, instance->id);
-		table_add_text(&t, instance->space);
-		table_add_text(&t, instance->stage);
+		columns_add_text(&t, instance->id);
+		columns_add_text(&t, instance->space);
+		columns_add_text(&t, instance->stage);
 		age_print(&age, instance->started, time(NULL));
-		table_add(&t, buf_str(&age));
+		columns_add(&t, buf_str(&age));
 		/* Of one that has ended it is more use to know why. */
-		table_add_text(&t, instance->pid > 0 ? instance->url : instance->reason);
+		columns_add_text(&t, instance->pid > 0 ? instance->url : instance->reason);
 	}
-	table_print(&t, &inv->out, ret);
+	columns_print(&t, &inv->out, ret);
 }
 
 static void ps_json(const struct run_list *list, struct buf *ret)
@@ -190,8 +190,12 @@ static int logs_main(struct invocation *inv, struct err *err)
 		r = start_filter(&filter, &filter_fd, err);
 	if (r < 0)
 		return r;
-	r = run_instance_log(&settings, &instance, filter > 0 ? filter_fd : STDOUT_FILENO,
-		values->tail, values->follow, values->timestamps, cancel_fd, err);
+	const struct run_log_options log = {.fd = filter > 0 ? filter_fd : STDOUT_FILENO,
+		.tail = values->tail,
+		.follow = values->follow,
+		.timestamps = values->timestamps,
+		.cancel_fd = cancel_fd};
+	r = run_instance_log(&settings, &instance, &log, err);
 	if (filter > 0) {
 		close(take_fd(&filter_fd));
 		waitpid(filter, NULL, 0);

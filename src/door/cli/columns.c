@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/table.h"
+#include "cli/columns.h"
 
 #include <stdint.h>
 #include <time.h>
@@ -7,21 +7,21 @@
 #include "base/attr.h"
 #include "cli/output.h"
 
-void table_init(struct table *t, const char *const *head)
+void columns_init(struct columns *t, const char *const *head)
 {
-	*t = (struct table){0};
+	*t = (struct columns){0};
 	while (head[t->columns])
 		t->columns++;
 	for (size_t i = 0; i < t->columns; i++)
-		table_add_text(t, head[i]);
+		columns_add_text(t, head[i]);
 }
 
-void table_done(struct table *t)
+void columns_done(struct columns *t)
 {
 	arena_done(&t->arena);
 }
 
-void table_add(struct table *t, struct str cell)
+void columns_add(struct columns *t, struct str cell)
 {
 	cleanup(buf_done) struct buf line = {0};
 
@@ -30,12 +30,12 @@ void table_add(struct table *t, struct str cell)
 	t->cells[t->count++] = arena_str(&t->arena, buf_str(&line));
 }
 
-void table_add_text(struct table *t, const char *cell)
+void columns_add_text(struct columns *t, const char *cell)
 {
-	table_add(t, str_of(cell));
+	columns_add(t, str_of(cell));
 }
 
-static size_t column_width(const struct table *t, size_t column)
+static size_t column_width(const struct columns *t, size_t column)
 {
 	size_t widest = 0;
 
@@ -47,7 +47,7 @@ static size_t column_width(const struct table *t, size_t column)
 	return widest;
 }
 
-void table_print(const struct table *t, const struct terminal *terminal, struct buf *ret)
+void columns_print(const struct columns *t, const struct terminal *terminal, struct buf *ret)
 {
 	for (size_t i = 0; i < t->count; i++) {
 		size_t column = i % t->columns;

@@ -7,24 +7,24 @@
 #include <cmocka.h>
 
 #include "base/attr.h"
-#include "cli/table.h"
+#include "cli/columns.h"
 
 static void columns_are_as_wide_as_needed(void **state)
 {
 	static const char *const head[] = {"NAME", "ID", "SIZE", NULL};
 	struct terminal terminal = {0};
-	cleanup(table_done) struct table t;
+	cleanup(columns_done) struct columns t;
 	cleanup(buf_done) struct buf text = {0};
 
 	(void)state;
-	table_init(&t, head);
-	table_add_text(&t, "日本");
-	table_add_text(&t, "1");
-	table_add_text(&t, "2 kB");
-	table_add_text(&t, "a");
-	table_add_text(&t, "long one");
-	table_add_text(&t, "");
-	table_print(&t, &terminal, &text);
+	columns_init(&t, head);
+	columns_add_text(&t, "日本");
+	columns_add_text(&t, "1");
+	columns_add_text(&t, "2 kB");
+	columns_add_text(&t, "a");
+	columns_add_text(&t, "long one");
+	columns_add_text(&t, "");
+	columns_print(&t, &terminal, &text);
 	assert_string_equal(text.data, "NAME  ID        SIZE\n"
 				       "日本  1         2 kB\n"
 				       "a     long one  \n");
@@ -34,13 +34,13 @@ static void cells_are_made_safe(void **state)
 {
 	static const char *const head[] = {"X", NULL};
 	struct terminal terminal = {0};
-	cleanup(table_done) struct table t;
+	cleanup(columns_done) struct columns t;
 	cleanup(buf_done) struct buf text = {0};
 
 	(void)state;
-	table_init(&t, head);
-	table_add_text(&t, "a\n\033[2Jb");
-	table_print(&t, &terminal, &text);
+	columns_init(&t, head);
+	columns_add_text(&t, "a\n\033[2Jb");
+	columns_print(&t, &terminal, &text);
 	assert_string_equal(text.data, "X\na b\n");
 }
 
@@ -80,5 +80,5 @@ int main(void)
 		cmocka_unit_test(ages_are_in_words),
 	};
 
-	return cmocka_run_group_tests_name("table", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("columns", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef CLI_TABLE_H
-#define CLI_TABLE_H
+#ifndef CLI_COLUMNS_H
+#define CLI_COLUMNS_H
 
 /*
  * Tables for people: columns as wide as their widest cell, two spaces apart, a head in bold.
@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "cli/terminal.h"
 
-struct table {
+struct columns {
 	struct arena arena;
 	size_t columns;
 	struct str *cells; /* row by row */
@@ -20,15 +20,15 @@ struct table {
 };
 
 /* `head` is a NULL-terminated list of the columns' titles. */
-void table_init(struct table *t, const char *const *head);
-void table_done(struct table *t);
-DEFINE_CLEANUP_VALUE(struct table, table_done);
+void columns_init(struct columns *t, const char *const *head);
+void columns_done(struct columns *t);
+DEFINE_CLEANUP_VALUE(struct columns, columns_done);
 
 /* The next cell; rows follow each other without more ado. */
-void table_add(struct table *t, struct str cell);
-void table_add_text(struct table *t, const char *cell);
+void columns_add(struct columns *t, struct str cell);
+void columns_add_text(struct columns *t, const char *cell);
 
-void table_print(const struct table *t, const struct terminal *terminal, struct buf *ret);
+void columns_print(const struct columns *t, const struct terminal *terminal, struct buf *ret);
 
 /*
  * How long ago a moment was ("2026-11-24T21:40:42.123Z"), as people say it: "3 minutes ago". The
