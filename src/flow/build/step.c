@@ -99,9 +99,7 @@ int build_do_step(
 		return r;
 	r = make_unless_there(b, stage, step, &name, err);
 	layer_unlock_key(b->layers, &name, lock);
-	if (r < 0 && err->kind != ERR_FAILED)
-		return build_place(b, step, err);
-	return r;
+	return r < 0 ? build_place(b, step, err) : 0;
 }
 
 /* ---- trees that steps read from ---- */
