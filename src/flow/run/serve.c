@@ -38,9 +38,10 @@ enum {
 	TAIL_MAX = 16 * 1024,
 	READ_MAX = 64 * 1024,
 	MAX_LINKS = 1024,
-	PATIENCE_MS = 3000, /* for an app that refuses connections once it was ready */
-	LOOK_MS = 500,	    /* between looks at what an app that does not answer is doing */
-	TELL_MIN_MS = 2000, /* between two different things told of that */
+	PATIENCE_MS = 3000,   /* for an app that refuses connections once it was ready */
+	LOOK_MS = 500,	      /* between looks at what an app that does not answer is doing */
+	TELL_FIRST_MS = 1000, /* until the first thing is told of that */
+	TELL_MIN_MS = 2000,   /* between two different things */
 	TELL_MAX_MS = 60000,
 	QUEUE_MAX = 16 * 1024, /* of events that the parent has not taken: no more of them */
 	LAST_WORDS = 15,       /* lines of the log that are shown with a failure */
@@ -353,10 +354,15 @@ static void mask_all(const struct serving *s, struct buf *text)
 
 static void describe_late(const struct serving *s, struct buf *words, struct buf *hint)
 {
-	char time[32];
+	const int64_t time = s->job->options->start_timeout;
+	const int64_t minute = INT64_C(60000000000);
+	char text[32];
 
-	buf_printf(words, "port %u did not answer within %s: ", app_port(s),
-		print_duration(time, s->job->options->start_timeout));
+	buf_printf(words, "port %u did not answer within ", app_port(s));
+	if (time < minute)
+		buf_printf(words, "%.3gs: ", (double)time / 1e9);
+	else
+		buf_printf(words, "%s: ", print_duration(text, time));
 	buf_add_str(words, buf_str(&s->late_words));
 	buf_add_str(hint, buf_str(&s->late_hint));
 }
@@ -472,7 +478,8 @@ static void start_timers(struct serving *s)
 	uv_timer_start(
 		&s->deadline, on_deadline, (uint64_t)(s->job->options->start_timeout / 1000000), 0);
 	uv_timer_start(&s->look, on_look, LOOK_MS, LOOK_MS);
-	s->told_at = uv_now(&s->loop);
+	/* As if something else had been told a while ago. */
+	s->told_at = uv_now(&s->loop) + TELL_FIRST_MS - TELL_MIN_MS;
 	s->tell_again = TELL_MIN_MS;
 }
 
