@@ -33,24 +33,34 @@ static int check_variables(const struct draft *d, const struct command *c, struc
 		PLAN_MAX_VARIABLES);
 }
 
-/* All names and values of one instruction see the values from before it. */
-static int expand_pairs(
-	struct planner *p, size_t stage, const struct command *c, struct str **ret, struct err *err)
-{
-	struct str *texts = arena_array(p->arena, c->ins->pair_count * 2, sizeof(*texts));
-	struct draft *d = &p->drafts[stage];
-	int failed;
+struct setting {
+	struct str name, value;
+};
 
+static int expand_setting(struct planner *p, struct draft *d, const struct command *c,
+	const struct pair *pair, struct setting *ret, struct err *err)
+{
+	int failed = command_expand(p, d, c, pair->name, &ret->name, err);
+
+	if (failed || (failed = command_expand(p, d, c, pair->value, &ret->value, err)))
+		return failed;
+	if (ret->name.n && !str_starts(ret->name, STR("=")))
+		return 0;
+	return command_error(err, ERR_INPUT, c, pair->name.span, "%s names cannot be blank",
+		instruction_name(c->ins->kind));
+}
+
+/* All names and values of one instruction see the values from before it. */
+static int expand_pairs(struct planner *p, size_t stage, const struct command *c,
+	struct setting **ret, struct err *err)
+{
+	*ret = arena_array(p->arena, c->ins->pair_count, sizeof(**ret));
 	for (size_t i = 0; i < c->ins->pair_count; i++) {
-		const struct pair *pair = &c->ins->pairs[i];
-		if ((failed = command_expand(p, d, c, pair->name, &texts[2 * i], err)) ||
-			(failed = command_expand(p, d, c, pair->value, &texts[2 * i + 1], err)))
+		int failed =
+			expand_setting(p, &p->drafts[stage], c, &c->ins->pairs[i], *ret + i, err);
+		if (failed)
 			return failed;
-		if (!texts[2 * i].n || texts[2 * i].p[0] == '=')
-			return command_error(err, ERR_INPUT, c, pair->name.span,
-				"%s names cannot be blank", instruction_name(c->ins->kind));
 	}
-	*ret = texts;
 	return 0;
 }
 
@@ -59,23 +69,22 @@ int config_env(struct planner *p, size_t stage, const struct command *c, struct 
 {
 	cleanup(buf_done) struct buf text = {0};
 	struct draft *d = &p->drafts[stage];
-	struct str *texts;
-	int failed = expand_pairs(p, stage, c, &texts, err);
+	struct setting *settings;
+	int failed = expand_pairs(p, stage, c, &settings, err);
 
 	if (failed)
 		return failed;
 	buf_add_text(&text, "ENV");
 	for (size_t i = 0; i < c->ins->pair_count; i++) {
-		struct str name = texts[2 * i];
-		const char *value = texts[2 * i + 1].p;
+		struct str name = settings[i].name;
 		if (is_secret_name(name))
 			plan_warn(p, c->is_trigger ? c->span : c->ins->pairs[i].name.span,
 				"ENV %.*s looks like a secret, and it stays in the image: use "
 				"RUN --mount=type=secret",
 				STR_ARG(name));
-		table_set(p->arena, &d->env, name, value);
-		table_set(p->arena, &d->config_env, name, value);
-		buf_printf(&text, " %.*s=%s", STR_ARG(name), value);
+		table_set(p->arena, &d->env, name, settings[i].value.p);
+		table_set(p->arena, &d->config_env, name, settings[i].value.p);
+		buf_printf(&text, " %.*s=%s", STR_ARG(name), settings[i].value.p);
 	}
 	d->env_changed = true;
 	set_created_by(p, op, &text);
@@ -86,16 +95,16 @@ int config_label(struct planner *p, size_t stage, const struct command *c, struc
 	struct err *err)
 {
 	cleanup(buf_done) struct buf text = {0};
-	struct str *texts;
-	int failed = expand_pairs(p, stage, c, &texts, err);
+	struct setting *settings;
+	int failed = expand_pairs(p, stage, c, &settings, err);
 
 	if (failed)
 		return failed;
 	buf_add_text(&text, "LABEL");
 	for (size_t i = 0; i < c->ins->pair_count; i++) {
-		struct str name = texts[2 * i];
-		table_set(p->arena, &p->drafts[stage].labels, name, texts[2 * i + 1].p);
-		buf_printf(&text, " %.*s=%s", STR_ARG(name), texts[2 * i + 1].p);
+		const struct setting *s = &settings[i];
+		table_set(p->arena, &p->drafts[stage].labels, s->name, s->value.p);
+		buf_printf(&text, " %.*s=%s", STR_ARG(s->name), s->value.p);
 	}
 	set_created_by(p, op, &text);
 	return 0;

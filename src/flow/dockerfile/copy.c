@@ -84,13 +84,17 @@ static const struct heredoc *find_heredoc(
 	return NULL;
 }
 
-/* What of the words goes into the history: sources and destination, expanded but not cleaned. */
-struct texts {
+/*
+ * A copy on its way, and what of its words goes into the history: expanded but not cleaned,
+ * files behind sources.
+ */
+struct draft_copy {
+	struct plan_copy *copy;
 	struct buf sources, files;
 };
 
 static int take_source(struct planner *p, size_t stage, const struct command *c,
-	struct plan_copy *copy, struct word word, struct texts *texts, struct err *err)
+	struct draft_copy *draft, struct word word, struct err *err)
 {
 	struct draft *d = &p->drafts[stage];
 	const struct heredoc *h = find_heredoc(p, c->ins, word.text);
@@ -98,13 +102,13 @@ static int take_source(struct planner *p, size_t stage, const struct command *c,
 	int failed;
 
 	if (h) {
-		buf_printf(&texts->files, " <<%.*s", STR_ARG(h->name));
-		return add_file(p, d, c, copy, h, err);
+		buf_printf(&draft->files, " <<%.*s", STR_ARG(h->name));
+		return add_file(p, d, c, draft->copy, h, err);
 	}
 	if ((failed = command_expand(p, d, c, word, &text, err)))
 		return failed;
-	buf_printf(&texts->sources, " %.*s", STR_ARG(text));
-	return add_path(p, c, copy, word, text, err);
+	buf_printf(&draft->sources, " %.*s", STR_ARG(text));
+	return add_path(p, c, draft->copy, word, text, err);
 }
 
 static void set_dest(struct planner *p, size_t stage, struct plan_copy *copy, struct str dest)
@@ -181,29 +185,31 @@ static int take_flags(struct planner *p, size_t stage, const struct command *c,
 	return failed;
 }
 
-static void set_created_by(struct planner *p, struct plan_op *op, const struct plan_copy *copy,
-	const struct texts *texts, struct str dest)
+static void set_created_by(
+	struct planner *p, struct plan_op *op, const struct draft_copy *draft, struct str dest)
 {
+	const struct plan_copy *copy = draft->copy;
+
 	op->created_by = arena_printf(p->arena, "%s%s%s%s%s%s%s%s %.*s # buildkit",
 		instruction_name(op->instruction), copy->parents ? " --parents" : "",
 		*copy->chown ? " --chown=" : "", copy->chown, *copy->chmod ? " --chmod=" : "",
-		copy->chmod, texts->sources.len ? texts->sources.data : "",
-		texts->files.len ? texts->files.data : "", STR_ARG(dest));
+		copy->chmod, draft->sources.len ? draft->sources.data : "",
+		draft->files.len ? draft->files.data : "", STR_ARG(dest));
 }
 
-static void texts_done(struct texts *t)
+static void draft_copy_done(struct draft_copy *draft)
 {
-	buf_done(&t->sources);
-	buf_done(&t->files);
+	buf_done(&draft->sources);
+	buf_done(&draft->files);
 }
 
-DEFINE_CLEANUP_VALUE(struct texts, texts_done);
+DEFINE_CLEANUP_VALUE(struct draft_copy, draft_copy_done);
 
 int copy_step(struct planner *p, size_t stage, const struct command *c, struct plan_op *op,
 	struct err *err)
 {
-	cleanup(texts_done) struct texts texts = {0};
 	struct plan_copy *copy = arena_alloc(p->arena, sizeof(*copy));
+	cleanup(draft_copy_done) struct draft_copy draft = {.copy = copy};
 	size_t count = c->ins->word_count - 1;
 	struct str dest;
 	int failed;
@@ -214,11 +220,11 @@ int copy_step(struct planner *p, size_t stage, const struct command *c, struct p
 	if ((failed = take_flags(p, stage, c, copy, err)))
 		return failed;
 	for (size_t i = 0; i < count; i++)
-		if ((failed = take_source(p, stage, c, copy, c->ins->words[i], &texts, err)))
+		if ((failed = take_source(p, stage, c, &draft, c->ins->words[i], err)))
 			return failed;
 	if ((failed = command_expand(p, &p->drafts[stage], c, c->ins->words[count], &dest, err)))
 		return failed;
 	set_dest(p, stage, copy, dest);
-	set_created_by(p, op, copy, &texts, dest);
+	set_created_by(p, op, &draft, dest);
 	return check_checksum(c, copy, err);
 }

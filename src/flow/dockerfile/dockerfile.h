@@ -31,8 +31,9 @@ enum {
 	DOCKERFILE_MAX_LINE = 65535, /* bytes of a physical line, as in BuildKit */
 	DOCKERFILE_MAX_INSTRUCTIONS = 100000,
 	DOCKERFILE_MAX_STAGES = 1000,
-	PLAN_MAX_STEPS = 10000,	   /* RUN, COPY, ADD and WORKDIR of all needed stages */
-	PLAN_MAX_VARIABLES = 4096, /* ENV and ARG names of one stage */
+	DOCKERFILE_MAX_HEREDOCS = 1000, /* of one instruction */
+	PLAN_MAX_STEPS = 10000,		/* RUN, COPY, ADD and WORKDIR of all needed stages */
+	PLAN_MAX_VARIABLES = 4096,	/* ENV and ARG names of one stage */
 	PLAN_MAX_MEMORY = 256 << 20,
 	EXPAND_MAX_SIZE = 1 << 20, /* of one expanded text */
 	EXPAND_MAX_DEPTH = 32,	   /* of ${a:-${b:-…}} */

@@ -130,6 +130,10 @@ int heredocs_read(
 		if (!heredoc_parse_word(r->arena, words[i], &h))
 			continue;
 		h.span = place_of(l, words[i], &at);
+		if (ins->heredoc_count == DOCKERFILE_MAX_HEREDOCS)
+			return source_error(err, ERR_LIMIT, r->source, h.span,
+				"more than %d heredocs in one instruction",
+				DOCKERFILE_MAX_HEREDOCS);
 		int failed = read_body(r, &h, err);
 		if (failed)
 			return failed;

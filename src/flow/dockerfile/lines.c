@@ -104,7 +104,7 @@ static int set_escape(struct reader *r, struct str value, struct err *err)
  */
 static int read_directive(struct reader *r, struct str line, struct err *err)
 {
-	struct str key, value;
+	struct str key = {0}, value = {0};
 
 	if (r->line == 1 && str_starts(line, STR("#!"))) {
 		r->after_shebang = true;
@@ -168,7 +168,7 @@ static void join_add(struct reader *r, struct join *j, struct str part)
 static int join_rest(struct reader *r, struct join *j, unsigned *ret_last, struct err *err)
 {
 	bool more = true, has_empty = false;
-	struct str line;
+	struct str line = {0};
 	int got;
 
 	while (more && (got = reader_line(r, &line, err)) != 0) {
@@ -192,7 +192,7 @@ static int join_rest(struct reader *r, struct join *j, unsigned *ret_last, struc
 /* The next physical line that is more than a comment; directives are taken on the way. */
 static int first_line(struct reader *r, struct str *ret, struct err *err)
 {
-	struct str line;
+	struct str line = {0};
 	int got, failed;
 
 	while ((got = reader_line(r, &line, err)) > 0) {
@@ -211,7 +211,7 @@ static int first_line(struct reader *r, struct str *ret, struct err *err)
 
 int reader_next(struct reader *r, struct logical *ret, struct err *err)
 {
-	struct str line;
+	struct str line = {0};
 	int got = first_line(r, &line, err);
 
 	if (got <= 0)

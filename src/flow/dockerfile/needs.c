@@ -16,14 +16,15 @@ static void need(struct queue *q, size_t stage)
 	q->stages[q->count++] = stage;
 }
 
-int image_add(struct planner *p, const struct command *c, struct span span, struct str name,
+int image_add(struct planner *p, const struct command *c, struct word name,
 	const struct oci_platform *platform, size_t *ret, struct err *err)
 {
-	struct plan_image image = {.platform = *platform, .span = c->is_trigger ? c->span : span};
+	struct plan_image image = {
+		.platform = *platform, .span = c->is_trigger ? c->span : name.span};
 	struct err why = {0};
 
-	if (oci_reference_parse(p->arena, name, &image.reference, &why))
-		return command_error(err, why.kind, c, span, "%s", why.text);
+	if (oci_reference_parse(p->arena, name.text, &image.reference, &why))
+		return command_error(err, why.kind, c, name.span, "%s", why.text);
 	const char *key = arena_printf(p->arena, "%s %s/%s/%s", image.reference.text, platform->os,
 		platform->architecture, platform->variant);
 	uintptr_t known = (uintptr_t)map_find(p->images, str_of(key));
@@ -32,7 +33,7 @@ int image_add(struct planner *p, const struct command *c, struct span span, stru
 		return 0;
 	}
 	struct plan *plan = p->plan;
-	image.name = arena_str(p->arena, name).p;
+	image.name = arena_str(p->arena, name.text).p;
 	plan->images =
 		arena_grow(p->arena, plan->images, plan->image_count, &p->image_cap, sizeof(image));
 	p->bases =
@@ -125,6 +126,7 @@ static int take_base(struct queue *q, size_t stage, struct err *err)
 	struct plan_stage *s = &p->plan->stages[stage];
 	const struct instruction *from = p->drafts[stage].from;
 	struct command c = {&p->file->source, from, false, from->span};
+	struct word name = {str_of(s->base_name), from->words[0].span};
 	int failed;
 
 	if (s->base.kind == PLAN_STAGE) {
@@ -133,8 +135,7 @@ static int take_base(struct queue *q, size_t stage, struct err *err)
 	}
 	if (s->base.kind != PLAN_IMAGE)
 		return 0;
-	if ((failed = image_add(p, &c, from->words[0].span, str_of(s->base_name), &s->platform,
-		     &s->base.index, err)) ||
+	if ((failed = image_add(p, &c, name, &s->platform, &s->base.index, err)) ||
 		(failed = resolve_image(p, &c, s->base.index, err)))
 		return failed;
 	return parse_triggers(q, stage, &p->plan->images[s->base.index],

@@ -74,14 +74,18 @@ static const char *or_empty(const char *s)
 	return s ? s : "";
 }
 
+/*
+ * The base's configuration is in the same arena and nothing in it is changed in place: lists
+ * are replaced whole, and the history moves before it grows (see history_cap).
+ */
 static void begin_config(struct planner *p, struct plan_stage *stage)
 {
 	struct oci_config *config = &stage->config;
 
 	if (stage->base.kind == PLAN_IMAGE)
-		oci_config_copy(p->arena, &p->bases[stage->base.index].config, config);
+		*config = p->bases[stage->base.index].config;
 	else if (stage->base.kind == PLAN_STAGE)
-		oci_config_copy(p->arena, &p->plan->stages[stage->base.index].config, config);
+		*config = p->plan->stages[stage->base.index].config;
 	else
 		config->working_dir = "/";
 	if (stage->base.kind == PLAN_STAGE)
@@ -323,7 +327,7 @@ int plan_make(struct arena *a, const struct dockerfile *file, const struct plan_
 static void add_one_line(struct buf *ret, const char *text)
 {
 	for (const char *c = text; *c; c++)
-		buf_add_char(ret, (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c);
+		buf_add_char(ret, (char)((unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c));
 }
 
 void plan_op_print(const struct plan_stage *stage, const struct plan_op *op, struct buf *ret)

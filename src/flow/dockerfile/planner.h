@@ -110,8 +110,8 @@ must_use int reference_source(struct planner *p, size_t stage, const struct comm
 
 must_use int needs_mark(struct planner *p, struct err *err);
 /* The index of the image in the plan, added when it is new. */
-must_use int image_add(struct planner *p, const struct command *c, struct span span,
-	struct str name, const struct oci_platform *platform, size_t *ret, struct err *err);
+must_use int image_add(struct planner *p, const struct command *c, struct word name,
+	const struct oci_platform *platform, size_t *ret, struct err *err);
 
 /* ---- Handlers of instructions: config.c, args.c, port.c, run.c, copy.c ---- */
 

@@ -127,7 +127,7 @@ int config_expose(struct planner *p, size_t stage, const struct command *c, stru
 			if (failed)
 				return failed;
 		}
-		if (ports.count > 3 * 65536)
+		if (ports.count > (size_t)3 * 65536)
 			return command_error(err, ERR_LIMIT, c, span, "too many ports");
 	}
 	table_add_names(p->arena, &d->ports, &ports);
@@ -157,6 +157,11 @@ static bool is_realtime(struct str name)
 				  parse_u64(str_from_index(rest, 1), from_max ? 14 : 15, &n) && n);
 }
 
+static char upper_case(char c)
+{
+	return (char)(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+}
+
 static bool is_signal(struct str text)
 {
 	cleanup(buf_done) struct buf upper = {0};
@@ -165,9 +170,7 @@ static bool is_signal(struct str text)
 	if (parse_u64(text, 64, &n))
 		return n > 0;
 	for (size_t i = 0; i < text.n; i++)
-		buf_add_char(&upper, text.p[i] >= 'a' && text.p[i] <= 'z'
-					     ? (char)(text.p[i] - 'a' + 'A')
-					     : text.p[i]);
+		buf_add_char(&upper, upper_case(text.p[i]));
 	struct str name = buf_str(&upper);
 	if (str_starts(name, STR("SIG")))
 		name = str_from_index(name, 3);

@@ -10,7 +10,7 @@ int reference_find(const struct planner *p, const struct command *c, struct word
 
 	for (size_t i = 0; i < text.text.n; i++) {
 		char ch = text.text.p[i];
-		buf_add_char(&lower, ch >= 'A' && ch <= 'Z' ? (char)(ch - 'A' + 'a') : ch);
+		buf_add_char(&lower, (char)(ch >= 'A' && ch <= 'Z' ? ch - 'A' + 'a' : ch));
 	}
 	*ret = REFERENCE_STAGE;
 	uintptr_t named = (uintptr_t)map_find(p->names, buf_str(&lower));
@@ -79,7 +79,7 @@ int reference_source(struct planner *p, size_t stage, const struct command *c, s
 			p->plan->stages[other].span.line);
 	if (kind == REFERENCE_IMAGE) {
 		ret->kind = PLAN_IMAGE;
-		return image_add(p, c, text.span, text.text, &p->target_platform, &ret->index, err);
+		return image_add(p, c, text, &p->target_platform, &ret->index, err);
 	}
 	ret->kind = kind == REFERENCE_SCRATCH ? PLAN_SCRATCH : PLAN_STAGE;
 	ret->index = kind == REFERENCE_SCRATCH ? 0 : other;
@@ -155,12 +155,12 @@ static const struct edge *find_cycle(
 	state[start] = ON_PATH;
 	while (depth) {
 		size_t stage = path[depth - 1];
-		if (!at[stage]) {
+		const struct edge *e = at[stage] ? &g->edges[at[stage] - 1] : NULL;
+		if (!e) {
 			state[stage] = DONE;
 			depth--;
 			continue;
 		}
-		const struct edge *e = &g->edges[at[stage] - 1];
 		at[stage] = e->next;
 		if (state[e->to] == ON_PATH)
 			return e;

@@ -5,33 +5,33 @@
 enum flag_type { FLAG_TEXT, FLAG_BOOL, FLAG_MANY };
 
 static const struct {
-	enum instruction_kind kind;
 	const char *name;
+	enum instruction_kind kind;
 	enum flag_type type;
 } flags[] = {
-	{INSTRUCTION_ADD, "checksum", FLAG_TEXT},
-	{INSTRUCTION_ADD, "chmod", FLAG_TEXT},
-	{INSTRUCTION_ADD, "chown", FLAG_TEXT},
-	{INSTRUCTION_ADD, "exclude", FLAG_MANY},
-	{INSTRUCTION_ADD, "keep-git-dir", FLAG_BOOL},
-	{INSTRUCTION_ADD, "link", FLAG_BOOL},
-	{INSTRUCTION_ADD, "unpack", FLAG_BOOL},
-	{INSTRUCTION_COPY, "chmod", FLAG_TEXT},
-	{INSTRUCTION_COPY, "chown", FLAG_TEXT},
-	{INSTRUCTION_COPY, "exclude", FLAG_MANY},
-	{INSTRUCTION_COPY, "from", FLAG_TEXT},
-	{INSTRUCTION_COPY, "link", FLAG_BOOL},
-	{INSTRUCTION_COPY, "parents", FLAG_BOOL},
-	{INSTRUCTION_FROM, "platform", FLAG_TEXT},
-	{INSTRUCTION_HEALTHCHECK, "interval", FLAG_TEXT},
-	{INSTRUCTION_HEALTHCHECK, "retries", FLAG_TEXT},
-	{INSTRUCTION_HEALTHCHECK, "start-interval", FLAG_TEXT},
-	{INSTRUCTION_HEALTHCHECK, "start-period", FLAG_TEXT},
-	{INSTRUCTION_HEALTHCHECK, "timeout", FLAG_TEXT},
-	{INSTRUCTION_RUN, "device", FLAG_MANY},
-	{INSTRUCTION_RUN, "mount", FLAG_MANY},
-	{INSTRUCTION_RUN, "network", FLAG_TEXT},
-	{INSTRUCTION_RUN, "security", FLAG_TEXT},
+	{"checksum", INSTRUCTION_ADD, FLAG_TEXT},
+	{"chmod", INSTRUCTION_ADD, FLAG_TEXT},
+	{"chown", INSTRUCTION_ADD, FLAG_TEXT},
+	{"exclude", INSTRUCTION_ADD, FLAG_MANY},
+	{"keep-git-dir", INSTRUCTION_ADD, FLAG_BOOL},
+	{"link", INSTRUCTION_ADD, FLAG_BOOL},
+	{"unpack", INSTRUCTION_ADD, FLAG_BOOL},
+	{"chmod", INSTRUCTION_COPY, FLAG_TEXT},
+	{"chown", INSTRUCTION_COPY, FLAG_TEXT},
+	{"exclude", INSTRUCTION_COPY, FLAG_MANY},
+	{"from", INSTRUCTION_COPY, FLAG_TEXT},
+	{"link", INSTRUCTION_COPY, FLAG_BOOL},
+	{"parents", INSTRUCTION_COPY, FLAG_BOOL},
+	{"platform", INSTRUCTION_FROM, FLAG_TEXT},
+	{"interval", INSTRUCTION_HEALTHCHECK, FLAG_TEXT},
+	{"retries", INSTRUCTION_HEALTHCHECK, FLAG_TEXT},
+	{"start-interval", INSTRUCTION_HEALTHCHECK, FLAG_TEXT},
+	{"start-period", INSTRUCTION_HEALTHCHECK, FLAG_TEXT},
+	{"timeout", INSTRUCTION_HEALTHCHECK, FLAG_TEXT},
+	{"device", INSTRUCTION_RUN, FLAG_MANY},
+	{"mount", INSTRUCTION_RUN, FLAG_MANY},
+	{"network", INSTRUCTION_RUN, FLAG_TEXT},
+	{"security", INSTRUCTION_RUN, FLAG_TEXT},
 };
 
 static int unknown_flag(const struct source *source, const struct instruction *ins,

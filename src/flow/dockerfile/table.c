@@ -34,18 +34,23 @@ const char *table_get(void *table, struct str name)
 	return e ? e->value : NULL;
 }
 
-void table_set(struct arena *a, struct table *t, struct str name, const char *value)
+static struct entry *find_or_add(struct arena *a, struct table *t, struct str name)
 {
 	struct entry *e = find(t, name);
 
+	if (e)
+		return e;
 	if (!t->index)
 		t->index = map_new();
-	if (!e) {
-		t->items = arena_grow(a, t->items, t->count, &t->cap, sizeof(*t->items));
-		e = &t->items[t->count];
-		(void)map_set(t->index, name, place_value(t->count));
-		t->count++;
-	}
+	t->items = arena_grow(a, t->items, t->count, &t->cap, sizeof(*t->items));
+	(void)map_set(t->index, name, place_value(t->count));
+	return &t->items[t->count++];
+}
+
+void table_set(struct arena *a, struct table *t, struct str name, const char *value)
+{
+	struct entry *e = find_or_add(a, t, name);
+
 	e->text = arena_printf(a, "%.*s=%s", STR_ARG(name), value ? value : "");
 	e->name = arena_str(a, name);
 	e->value = value ? e->text + name.n + 1 : NULL;
@@ -54,7 +59,7 @@ void table_set(struct arena *a, struct table *t, struct str name, const char *va
 void table_copy(struct arena *a, struct table *t, const struct table *from)
 {
 	for (size_t i = 0; i < from->count; i++)
-		table_set(a, t, from->items[i].name, from->items[i].value);
+		*find_or_add(a, t, from->items[i].name) = from->items[i];
 }
 
 void table_add_list(struct arena *a, struct table *t, const struct oci_list *list)

@@ -31,7 +31,7 @@ void table_set(struct arena *a, struct table *t, struct str name, const char *va
 const struct entry *table_find(const struct table *t, struct str name);
 /* For expansion.get, with the table as its arg. */
 const char *table_get(void *table, struct str name);
-/* Set all of from's. */
+/* Set all of from's; the texts are shared. */
 void table_copy(struct arena *a, struct table *t, const struct table *from);
 
 /* Set all "name=value" of a list (without '=': an empty value). */

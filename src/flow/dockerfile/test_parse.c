@@ -423,6 +423,27 @@ static void onbuilds_do_not_nest_on_the_stack(void **state)
 	assert_non_null(strstr(err.text, "ONBUILD cannot be the trigger of an ONBUILD"));
 }
 
+static void heredocs_are_counted(void **state)
+{
+	cleanup(arena_done) struct arena a = {0};
+	cleanup(buf_done) struct buf text = {0};
+	struct source source = {"Dockerfile", {0}};
+	struct dockerfile file;
+	struct err err = {0};
+
+	(void)state;
+	buf_add_text(&text, "FROM a\nCOPY ");
+	for (int i = 0; i <= DOCKERFILE_MAX_HEREDOCS; i++)
+		buf_add_text(&text, "<<A ");
+	buf_add_text(&text, "/d/\n");
+	for (int i = 0; i <= DOCKERFILE_MAX_HEREDOCS; i++)
+		buf_add_text(&text, "A\n");
+	source.text = buf_str(&text);
+	assert_int_equal(dockerfile_parse(&a, &source, &file, &err), -ERR_LIMIT);
+	assert_string_equal(
+		err.text, "Dockerfile:2:4006: more than 1000 heredocs in one instruction");
+}
+
 static void places_are_those_of_the_file(void **state)
 {
 	cleanup(arena_done) struct arena a = {0};
@@ -544,6 +565,7 @@ int main(void)
 		cmocka_unit_test(files_that_cannot_be_built_are_refused),
 		cmocka_unit_test(nul_bytes_and_long_lines_are_refused),
 		cmocka_unit_test(onbuilds_do_not_nest_on_the_stack),
+		cmocka_unit_test(heredocs_are_counted),
 		cmocka_unit_test(places_are_those_of_the_file),
 		cmocka_unit_test(errors_show_their_place),
 		cmocka_unit_test(triggers_are_single_instructions),

@@ -67,7 +67,7 @@ static size_t unquote_word(struct str text, struct buf *ret)
 			continue;
 		}
 		if (quote ? c == quote : c == '"' || c == '\'')
-			quote = quote ? 0 : c;
+			quote = (char)(quote ? 0 : c);
 		else
 			buf_add_char(ret, c);
 	}
@@ -127,7 +127,7 @@ static size_t quoted_end(struct str text, size_t from, char escape)
 		if (c == escape && quote != '\'')
 			i++;
 		else if (quote ? c == quote : c == '"' || c == '\'')
-			quote = quote ? 0 : c;
+			quote = (char)(quote ? 0 : c);
 	}
 	return i < text.n ? i : text.n;
 }
