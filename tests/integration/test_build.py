@@ -205,12 +205,12 @@ class TestStepEnvironment:
                           "-----END CERTIFICATE-----\n")
         bundle.chmod(0o644)
         space = make_space("""FROM busybox:latest
-RUN grep -q Y29tcGFueS1hdXRob3JpdHk= "$SSL_CERT_FILE"
+RUN grep -q "Y29tcGFueS1h""dXRob3JpdHk=" "$SSL_CERT_FILE"
 RUN for name in REQUESTS_CA_BUNDLE PIP_CERT NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE; do \\
     eval test -f "\\$$name" || exit 1; done
 FROM busybox:latest
 COPY --from=0 / /image
-RUN ! grep -rq Y29tcGFueS1hdXRob3JpdHk= /image
+RUN ! grep -rq "Y29tcGFueS1h""dXRob3JpdHk=" /image
 """)
         image = spaceport.build(space, "--target", "0", env={"SSL_CERT_FILE": str(bundle)}).image
         assert "/dev/spaceport" not in json.dumps(spaceport("image", "inspect", image).json)
