@@ -226,6 +226,7 @@ must_use int image_pull(struct image_store *store, struct arena *a,
 
 struct image_archive {
 	const char *path;		  /* relative to the working directory */
+	int fd;				  /* > 0: it is open already; path is for messages only */
 	const struct oci_reference *name; /* or NULL */
 };
 

@@ -38,6 +38,16 @@ must_use int record_each(const struct image_store *store,
 void record_layers(struct arena *a, const struct image_layer_sink *sink,
 	const struct oci_config *config, struct image_record *record);
 
+/* ---- Configurations ---- */
+
+enum { CONFIG_MAX_BYTES = 8 << 20 };
+
+/* Does it describe as many layers as there are? ERR_INPUT. */
+must_use int config_check(const struct oci_config *config, size_t layers, struct err *err);
+/* Is it for this machine? ERR_INPUT. */
+must_use int config_check_platform(
+	const struct oci_config *config, const struct oci_platform *wanted, struct err *err);
+
 /* ---- Names: "docker.io/library/python:3.13-slim" and "docker.io/library/python@sha256:…" ---- */
 
 /* What a reference is filed under: with a digest, the tag does not count. */

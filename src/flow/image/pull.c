@@ -8,10 +8,6 @@
 #include "image/registry.h"
 #include "image/worker.h"
 
-enum { CONFIG_MAX_BYTES = 8 << 20 };
-
-#define DEFAULT_BLOB_BYTES ((uint64_t)64 << 30)
-
 static const char *const phase_names[] = {
 	[IMAGE_RESOLVE] = "resolve",
 	[IMAGE_EXISTS] = "exists",
@@ -138,24 +134,15 @@ static int load_config(struct pull *pull, struct err *err)
 
 static int check_config(struct pull *pull, struct err *err)
 {
-	const struct oci_platform *made_for = &pull->config.platform;
-	size_t layers = pull->image.manifest.layer_count;
-
 	int r = oci_config_parse(pull->arena, pull->config_text, &pull->config, err);
-	if (r < 0) {
-		err->kind = ERR_NETWORK; /* the registry's, not the user's */
+
+	if (r == 0)
+		r = config_check(&pull->config, pull->image.manifest.layer_count, err);
+	if (r == -ERR_INPUT) {
+		err->kind = ERR_NETWORK; /* the registry's mistake, not the user's */
 		return -ERR_NETWORK;
 	}
-	if (pull->config.diff_ids.count != layers)
-		return err_set(err, ERR_NETWORK,
-			"its manifest lists %zu layers, its configuration %zu", layers,
-			pull->config.diff_ids.count);
-	/* Images made from nothing often do not say. */
-	if (made_for->architecture[0] && !oci_platform_matches(&pull->platform, made_for))
-		return err_set(err, ERR_INPUT, "it is an image for %s/%s, and not for %s/%s",
-			made_for->os, made_for->architecture, pull->platform.os,
-			pull->platform.architecture);
-	return 0;
+	return r < 0 ? r : config_check_platform(&pull->config, &pull->platform, err);
 }
 
 /* ---- Layers ---- */
@@ -224,81 +211,19 @@ static int work(void *arg, struct worker *worker, struct err *err)
 	return r;
 }
 
-static enum decompress_kind kind_of(enum oci_media media)
-{
-	if (media == OCI_MEDIA_LAYER_GZIP)
-		return DECOMPRESS_GZIP;
-	return media == OCI_MEDIA_LAYER_ZSTD ? DECOMPRESS_ZSTD : DECOMPRESS_PLAIN;
-}
-
-static void tell_exists(const struct pull *pull, size_t index)
-{
-	const struct image_watcher *watcher = &pull->transfer->watcher;
-	const struct oci_descriptor *layer = &pull->image.manifest.layers[index];
-	const struct image_progress progress = {.image = pull->reference->text,
-		.phase = IMAGE_EXISTS,
-		.layer = layer->digest,
-		.index = index,
-		.count = pull->image.manifest.layer_count,
-		.done = layer->size,
-		.total = layer->size,
-		.text = ""};
-
-	if (watcher->on_progress)
-		watcher->on_progress(watcher->arg, &progress);
-}
-
-static bool is_planned(const struct layer_job *jobs, size_t count, const struct digest *diff_id)
-{
-	for (size_t i = 0; i < count; i++)
-		if (digest_eq(&jobs[i].diff_id, diff_id))
-			return true;
-	return false;
-}
-
-/* The layers that are not in the sink, each once. */
-static int plan_layers(
-	struct pull *pull, struct layer_job **ret, size_t *ret_count, struct err *err)
-{
-	const struct oci_manifest *manifest = &pull->image.manifest;
-	const struct image_layer_sink *sink = pull->transfer->sink;
-	uint64_t max = pull->transfer->source->limits.blob_bytes;
-	struct layer_job *jobs = arena_array(pull->arena, manifest->layer_count, sizeof(*jobs));
-	size_t count = 0;
-
-	if (!max)
-		max = DEFAULT_BLOB_BYTES;
-	for (size_t i = 0; i < manifest->layer_count; i++) {
-		struct layer_job job = {
-			.blob = &manifest->layers[i], .kind = kind_of(manifest->layers[i].media)};
-		if (!digest_parse(str_of(pull->config.diff_ids.items[i]), &job.diff_id))
-			return err_set(err, ERR_BUG, "a diff ID was not checked");
-		if (job.blob->size > max)
-			return err_set(err, ERR_LIMIT,
-				"layer %zu of %" PRIu64 " bytes is larger than %" PRIu64, i + 1,
-				job.blob->size, max);
-		if (sink->has(sink->arg, &job.diff_id))
-			tell_exists(pull, i);
-		else if (!is_planned(jobs, count, &job.diff_id))
-			jobs[count++] = job;
-	}
-	*ret = jobs;
-	*ret_count = count;
-	return 0;
-}
-
 static int bring_layers(struct pull *pull, struct err *err)
 {
+	const struct oci_manifest *manifest = &pull->image.manifest;
 	struct worker_crew crew = {.image = pull->reference->text,
+		.layers = manifest->layers,
+		.layer_count = manifest->layer_count,
 		.transfer = pull->transfer,
 		.work = work,
 		.arg = pull};
-	struct layer_job *jobs = NULL;
-	int r = plan_layers(pull, &jobs, &crew.count, err);
 
+	int r = workers_plan(pull->arena, &crew, &pull->config, err);
 	if (r < 0 || !crew.count)
 		return r;
-	crew.jobs = jobs;
 	cleanup_close int partial = store_dir_make(pull->store, "partial", err);
 	if (partial < 0)
 		return partial;

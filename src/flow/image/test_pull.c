@@ -26,7 +26,7 @@ static struct test_sink sink;
 static struct image_source source;
 static int seen[5]; /* progress events by phase */
 static struct image_progress last_download;
-static bool cancel;
+static bool cancel, cancel_at_download;
 
 static int start(void **state)
 {
@@ -55,7 +55,7 @@ static int set_up(void **state)
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	sink = (struct test_sink){.dir = dir};
 	source = (struct image_source){.retry_ms = 1};
-	cancel = false;
+	cancel = cancel_at_download = false;
 	fake_reset(&fake, FAKE_GOOD);
 	return image_store_open(dir, &store, &err);
 }
@@ -77,6 +77,8 @@ static void on_progress(void *arg, const struct image_progress *progress)
 	seen[progress->phase]++;
 	if (progress->phase == IMAGE_DOWNLOAD)
 		last_download = *progress;
+	if (cancel_at_download && progress->phase == IMAGE_DOWNLOAD)
+		cancel = true;
 }
 
 static bool is_cancelled(void *arg)
@@ -540,10 +542,14 @@ static void cancelling_ends_everything(void **state)
 	(void)state;
 	cancel = true;
 	assert_fails(fake.reference, ERR_CANCELLED, "stopped");
+	/* While layers are on their way, and cannot go on. */
 	sink.mode = SINK_SLOW;
-	source.credentials = NULL;
 	cancel = false;
-	/* Cancelled while layers are on their way. */
+	cancel_at_download = true;
+	assert_fails(fake.reference, ERR_CANCELLED, "stopped");
+	assert_true(clock_now() - before < INT64_C(10000000000));
+	/* By the death of the process that pulls. */
+	cancel = cancel_at_download = false;
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct image_record record;

@@ -363,7 +363,7 @@ static void handle_other(void *arg, const struct test_request *request, struct t
 	serve_blob(f, request, strrchr(path, '/') + 1, reply);
 }
 
-void fake_start(struct fake *f, bool tls)
+void fake_make(struct fake *f)
 {
 	*f = (struct fake){.state = test_shared(sizeof(*f->state))};
 	make_layers(f);
@@ -374,6 +374,11 @@ void fake_start(struct fake *f, bool tls)
 	name_blob(&f->manifest);
 	make_index(f, &f->index, oci_platform_host().architecture);
 	make_index(f, &f->other_index, "z80");
+}
+
+void fake_start(struct fake *f, bool tls)
+{
+	fake_make(f);
 	test_server_start(&f->other, false, handle_other, f);
 	test_server_start(&f->server, tls, handle, f);
 	snprintf(f->reference, sizeof(f->reference), "127.0.0.1:%d/team/app:v1", f->server.port);

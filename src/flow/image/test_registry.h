@@ -66,6 +66,8 @@ struct fake {
 	char reference[128];	      /* "127.0.0.1:12345/team/app:v1" */
 };
 
+/* The content alone. */
+void fake_make(struct fake *fake);
 void fake_start(struct fake *fake, bool tls);
 void fake_stop(struct fake *fake);
 /* Back to FAKE_GOOD with all counters at zero. */

@@ -122,12 +122,14 @@ static int start_worker(struct crew *crew, struct slot *slot, size_t index, stru
 	pid_t parent = getpid(), pid = fork();
 
 	if (pid < 0)
-		return err_sys(err, "start a process for layer %zu", index + 1);
+		return err_sys(
+			err, "start a process for layer %zu", crew->plan->jobs[index].layer + 1);
 	if (pid == 0)
 		run_worker(crew, index, parent);
 	int pidfd = pidfd_open(pid, 0);
 	if (pidfd < 0) {
-		int r = err_sys(err, "watch the process of layer %zu", index + 1);
+		int r = err_sys(
+			err, "watch the process of layer %zu", crew->plan->jobs[index].layer + 1);
 		kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0); /* killed, so it ends; nothing is to be told */
 		return r;
@@ -144,8 +146,8 @@ static void tell(const struct crew *crew, const struct report *report)
 	const struct image_progress progress = {.image = plan->image,
 		.phase = (enum image_phase)report->phase,
 		.layer = job->blob->digest,
-		.index = report->index,
-		.count = plan->count,
+		.index = job->layer,
+		.count = plan->layer_count,
 		.done = report->done,
 		.total = job->blob->size,
 		.text = ""};
@@ -168,7 +170,8 @@ static void take_result(struct crew *crew, const struct report *report)
 				   .done = crew->plan->jobs[report->index].blob->size});
 	} else if (crew->failure.kind == ERR_NONE) {
 		crew->failure = report->err;
-		(void)err_wrap(&crew->failure, "layer %zu (%.19s)", (size_t)report->index + 1,
+		(void)err_wrap(&crew->failure, "layer %zu (%.19s)",
+			crew->plan->jobs[report->index].layer + 1,
 			digest_text(&crew->plan->jobs[report->index].blob->digest, digest));
 	}
 }
@@ -196,7 +199,7 @@ static void end_slot(struct crew *crew, struct slot *slot)
 	int r = command_wait(slot->pid, &status, &crew->failure);
 	if (r == 0 && !slot->has_reported && crew->failure.kind == ERR_NONE)
 		(void)err_set(&crew->failure, ERR_SYSTEM, "the process of layer %zu %s",
-			slot->index + 1, command_status_text(text, status));
+			crew->plan->jobs[slot->index].layer + 1, command_status_text(text, status));
 }
 
 static void watch(struct crew *crew)

@@ -13,6 +13,7 @@
 struct layer_job {
 	struct digest diff_id;
 	const struct oci_descriptor *blob;
+	size_t layer; /* which of the image, from 0 */
 	enum decompress_kind kind;
 };
 
@@ -26,15 +27,24 @@ struct worker {
 };
 
 struct worker_crew {
-	const char *image; /* for progress */
-	const struct layer_job *jobs;
-	size_t count;
+	const char *image;		     /* for progress */
+	const struct oci_descriptor *layers; /* of the image, bottom first */
+	size_t layer_count;
 	const struct image_transfer *transfer;
 	/* Runs in the worker: bring in worker->job. */
 	int (*work)(void *arg, struct worker *worker, struct err *err);
 	void *arg;
+	/* workers_plan() fills these. */
+	const struct layer_job *jobs;
+	size_t count;
 };
 
+/*
+ * Make jobs of the layers that are not in the sink yet, each once; a layer of unknown media type is
+ * decompressed by what it looks like. config_check() has been passed.
+ */
+must_use int workers_plan(struct arena *a, struct worker_crew *crew,
+	const struct oci_config *config, struct err *err);
 must_use int workers_run(const struct worker_crew *crew, struct err *err);
 
 /* In a worker: tell how far it is. Some ten times a second, whatever the caller does. */
