@@ -116,6 +116,9 @@ int build_place(const struct build *b, const struct build_step *step, struct err
 	struct span span = step->op->span;
 	size_t name = strlen(b->file.source.name);
 
+	/* What is wrong in an instruction is a build that fails, not a wrong use of this program. */
+	if (err->kind == ERR_INPUT)
+		err->kind = ERR_FAILED;
 	/* It may have its place already. */
 	if (err->kind == ERR_CANCELLED ||
 		(strncmp(err->text, b->file.source.name, name) == 0 && err->text[name] == ':'))

@@ -174,6 +174,18 @@ static int resolve_config(
 
 /* ---- the plan ---- */
 
+/*
+ * What is wrong in a Dockerfile is a build that fails (status 1, as docker has it), not a wrong
+ * use of this program.
+ */
+static int file_failed(int r, struct err *err)
+{
+	if (r >= 0 || err->kind != ERR_INPUT)
+		return r;
+	err->kind = ERR_FAILED;
+	return -ERR_FAILED;
+}
+
 static int check_platforms(const struct build *b, struct err *err)
 {
 	struct oci_platform host = oci_platform_host();
@@ -199,7 +211,7 @@ static int make_plan(struct build *b, struct resolver *resolver, struct err *err
 		.arg = resolver,
 	};
 
-	int r = plan_make(&b->arena, &b->file, &options, &b->plan, err);
+	int r = file_failed(plan_make(&b->arena, &b->file, &options, &b->plan, err), err);
 	if (r == 0)
 		r = check_platforms(b, err);
 	if (r < 0)
@@ -240,7 +252,7 @@ int build_prepare(struct build *b, struct err *err)
 	if (r < 0)
 		return r;
 	const struct source source = {path, buf_str(&b->dockerfile_text)};
-	r = dockerfile_parse(&b->arena, &source, &b->file, err);
+	r = file_failed(dockerfile_parse(&b->arena, &source, &b->file, err), err);
 	if (r < 0)
 		return r;
 	add_args(b);

@@ -127,6 +127,26 @@ int stages_init(struct planner *p, struct err *err)
 	return 0;
 }
 
+static int no_such_target(struct planner *p, struct str target, struct err *err)
+{
+	const char **names = arena_array(p->arena, p->plan->stage_count + 1, sizeof(*names));
+	cleanup(buf_done) struct buf list = {0};
+	char hint[64];
+
+	for (size_t i = 0, n = 0; i < p->plan->stage_count; i++) {
+		if (!*p->plan->stages[i].name)
+			continue;
+		names[n++] = p->plan->stages[i].name;
+		buf_printf(&list, "%s%s", n > 1 ? ", " : "", p->plan->stages[i].name);
+	}
+	(void)err_set(err, ERR_INPUT, "%s has no stage %.*s%s", p->file->source.name,
+		STR_ARG(target), suggest(hint, target, names));
+	if (!list.len)
+		return err_hint(
+			err, "its stages have no names: 0 to %zu", p->plan->stage_count - 1);
+	return err_hint(err, "its stages: %s", list.data);
+}
+
 int stages_find_target(struct planner *p, struct err *err)
 {
 	struct str target = p->options->target;
@@ -144,11 +164,5 @@ int stages_find_target(struct planner *p, struct err *err)
 		p->plan->target = at;
 		return 0;
 	}
-	const char **names = arena_array(p->arena, p->plan->stage_count + 1, sizeof(*names));
-	for (size_t i = 0, n = 0; i < p->plan->stage_count; i++)
-		if (*p->plan->stages[i].name)
-			names[n++] = p->plan->stages[i].name;
-	char hint[64];
-	return err_set(err, ERR_INPUT, "%s has no stage %.*s%s", p->file->source.name,
-		STR_ARG(target), suggest(hint, target, names));
+	return no_such_target(p, target, err);
 }
