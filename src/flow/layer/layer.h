@@ -164,9 +164,13 @@ struct layer_draft;
 must_use int layer_begin(struct layer_store *store, const struct layer_key *parent,
 	struct layer_draft **ret, struct err *err);
 
-/* Both are the draft's: its directory (for stubs, mount points) and the tree to be filled. */
+/*
+ * Both are the draft's: its own directory, in which "merged" is an empty directory to mount on,
+ * and the tree to be filled.
+ */
 int layer_draft_dir(const struct layer_draft *draft);
 int layer_draft_fs(const struct layer_draft *draft);
+#define LAYER_MERGED "merged"
 
 struct layer_info {
 	enum layer_kind kind;
@@ -214,7 +218,7 @@ struct layer_upper layer_draft_upper(const struct layer_draft *draft);
 /*
  * Mount the chain on the directory `name` of dirfd: with `upper` writable, without (NULL)
  * read-only. An empty chain is an empty tree; a key that occurs twice counts where it is
- * topmost. More layers than fit into a page of options (about 85) need Linux 6.8.
+ * topmost. More layers than fit into a page of options (about 90) need Linux 6.8.
  */
 must_use int layer_mount(struct layer_store *store, struct layer_chain chain,
 	const struct layer_upper *upper, int dirfd, const char *name, struct err *err);
@@ -222,6 +226,9 @@ must_use int layer_mount(struct layer_store *store, struct layer_chain chain,
 must_use int layer_unmount(int dirfd, const char *name, struct err *err);
 /* Empty the work directory of an upper that is not mounted. */
 must_use int layer_upper_reset(const struct layer_upper *upper, struct err *err);
+
+/* Can this kernel mount overlays on this store's file system? Tries it. The error says why not. */
+must_use int layer_probe(struct layer_store *store, struct err *err);
 
 /* The directories that a container runtime mounts over. */
 enum { LAYER_MADE_DEV = 1, LAYER_MADE_PROC = 2, LAYER_MADE_SYS = 4 };
