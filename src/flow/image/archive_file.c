@@ -40,16 +40,12 @@ struct reader {
 	char *chunk;
 };
 
-static void reader_free(struct reader *r)
+static void reader_done(struct reader *r)
 {
-	if (!r)
-		return;
-	if (r->archive)
-		archive_read_free(r->archive);
+	archive_read_free(r->archive); /* NULL will do */
 	free(r->chunk);
-	free(r);
 }
-DEFINE_CLEANUP(struct reader *, reader_free);
+DEFINE_CLEANUP_VALUE(struct reader, reader_done);
 
 static la_ssize_t on_read(struct archive *a, void *arg, const void **ret)
 {
@@ -80,10 +76,10 @@ static la_int64_t on_skip(struct archive *a, void *arg, la_int64_t request)
 	return request;
 }
 
-static int start_reading(const struct archive_file *file, struct reader **ret, struct err *err)
+/* r is not moved afterwards, and released by the caller in any case. */
+static int start_reading(const struct archive_file *file, struct reader *r, struct err *err)
 {
 	struct stat st;
-	cleanup(reader_free) struct reader *r = xcalloc(1, sizeof(*r));
 
 	if (fstat(file->fd, &st) < 0)
 		return err_sys(err, "%s", file->path);
@@ -98,7 +94,6 @@ static int start_reading(const struct archive_file *file, struct reader **ret, s
 	archive_read_support_filter_zstd(r->archive);
 	if (archive_read_open2(r->archive, r, NULL, on_read, on_skip, NULL) != ARCHIVE_OK)
 		return archive_error(r->archive, file, err);
-	*ret = take_ptr(r);
 	return 0;
 }
 
@@ -171,13 +166,13 @@ static void add_entry(struct arena *a, struct archive_file *file, struct archive
 
 static int look_through(struct arena *a, struct archive_file *file, struct err *err)
 {
-	cleanup(reader_free) struct reader *reader = NULL;
+	cleanup(reader_done) struct reader reader = {0};
 	struct archive_entry *entry;
 
 	int r = start_reading(file, &reader, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; (r = next_entry(reader->archive, file, &entry, err)) > 0; i++) {
+	for (size_t i = 0; (r = next_entry(reader.archive, file, &entry, err)) > 0; i++) {
 		if (i == MAX_ENTRIES)
 			return err_set(err, ERR_LIMIT, "%s: more than %d entries", file->path,
 				MAX_ENTRIES);
@@ -309,7 +304,7 @@ static int stream_entry(struct archive *reader, const struct archive_file *file,
 static int stream_from_tar(const struct archive_file *file, const char *name,
 	const struct consumer *to, struct err *err)
 {
-	cleanup(reader_free) struct reader *reader = NULL;
+	cleanup(reader_done) struct reader reader = {0};
 	const struct archive_entry_info *wanted = find_entry(file, name);
 	struct archive_entry *entry;
 
@@ -318,10 +313,10 @@ static int stream_from_tar(const struct archive_file *file, const char *name,
 	int r = start_reading(file, &reader, err);
 	if (r < 0)
 		return r;
-	while ((r = next_entry(reader->archive, file, &entry, err)) > 0)
+	while ((r = next_entry(reader.archive, file, &entry, err)) > 0)
 		if (archive_entry_filetype(entry) == AE_IFREG && !archive_entry_hardlink(entry) &&
 			str_is(plain_name(str_of(archive_entry_pathname(entry))), wanted->name))
-			return stream_entry(reader->archive, file, to, err);
+			return stream_entry(reader.archive, file, to, err);
 	return r < 0 ? r : err_set(err, ERR_INPUT, "%s: changed while it was read", file->path);
 }
 

@@ -158,7 +158,7 @@ static int run_helper(const char *program, const char *server, struct buf *ret_a
 		return r;
 	if (lseek(question, 0, SEEK_SET) < 0)
 		return err_sys(err, "start %s", program);
-	argv_add_all(&command.argv, program, "get", NULL);
+	argv_add_all(&command.argv, program, "get", (char *)NULL);
 	command.inherit_env = true;
 	command.die_with_parent = true;
 	command.stdin_fd = question;

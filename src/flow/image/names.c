@@ -72,7 +72,7 @@ int name_load(
 {
 	cleanup(arena_done) struct arena a = {0};
 	struct file_name file = file_name_of(name);
-	struct image_name found = {0};
+	struct image_name found = {.name = ""};
 	cleanup_close int dir = -1;
 	int r = store_dir_find(store, "names", &dir, err);
 

@@ -145,7 +145,7 @@ int record_write(
 {
 	cleanup(arena_done) struct arena a = {0};
 	cleanup(buf_done) struct buf text = {0};
-	struct image_record old;
+	struct image_record old = {0};
 	struct file_name name = file_name_of(&record->id);
 
 	/*

@@ -21,8 +21,8 @@
 #define OCI "application/vnd.oci.image."
 
 static struct fake fake; /* its content; nothing is served here */
-static char path[] = "/tmp/test_archive.XXXXXX";
-static char file[64];
+static char path[64];
+static char file[80];
 static int dir = -1;
 static struct image_store *store;
 static struct arena arena;
@@ -47,7 +47,7 @@ static int set_up(void **state)
 	struct err err = {0};
 
 	(void)state;
-	memcpy(path + sizeof(path) - 7, "XXXXXX", 6);
+	snprintf(path, sizeof(path), "/tmp/test_archive.XXXXXX");
 	if (!mkdtemp(path))
 		return -1;
 	snprintf(file, sizeof(file), "%s/archive", path);

@@ -18,7 +18,7 @@
 #include "os/file.h"
 
 static struct fake fake;
-static char path[] = "/tmp/test_pull.XXXXXX";
+static char path[64];
 static int dir = -1;
 static struct image_store *store;
 static struct arena arena;
@@ -49,7 +49,7 @@ static int set_up(void **state)
 	struct err err = {0};
 
 	(void)state;
-	memcpy(path + sizeof(path) - 7, "XXXXXX", 6);
+	snprintf(path, sizeof(path), "/tmp/test_pull.XXXXXX");
 	if (!mkdtemp(path))
 		return -1;
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -217,10 +217,8 @@ static void serve_manifest(struct fake *f, const char *name, struct test_reply *
 		serve_tag(f, reply);
 	else if (strcmp(name, f->index.digest) == 0)
 		send_document(reply, &f->index, OCI "index.v1+json");
-	else if (strcmp(name, f->manifest.digest) == 0)
-		send_document(reply, &f->manifest, OCI "manifest.v1+json");
-	else if (strcmp(name, f->config.digest) == 0)
-		/* A digest that was asked for and something else that comes. */
+	else if (strcmp(name, f->manifest.digest) == 0 || strcmp(name, f->config.digest) == 0)
+		/* For the second: not what was asked for. */
 		send_document(reply, &f->manifest, OCI "manifest.v1+json");
 	else
 		serve_failed(reply, 404, "manifest unknown");
@@ -232,11 +230,9 @@ static void misbehave(struct fake *f, size_t layer, struct test_reply *reply, bo
 
 	switch ((int)f->state->mode) {
 	case FAKE_CUT_ONCE:
-		reply->cut_after = is_first ? n / 2 : 0;
-		break;
 	case FAKE_CUT_NO_RANGE:
 		reply->cut_after = is_first ? n / 2 : 0;
-		reply->no_range = true;
+		reply->no_range = f->state->mode == FAKE_CUT_NO_RANGE;
 		break;
 	case FAKE_CUT_ALWAYS:
 		reply->cut_after = n / 10;

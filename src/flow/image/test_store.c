@@ -16,7 +16,7 @@
 
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-static char path[] = "/tmp/test_store.XXXXXX";
+static char path[64];
 static int dir = -1;
 static struct image_store *store;
 static struct arena arena;
@@ -26,7 +26,7 @@ static int set_up(void **state)
 	struct err err = {0};
 
 	(void)state;
-	memcpy(path + sizeof(path) - 7, "XXXXXX", 6);
+	snprintf(path, sizeof(path), "/tmp/test_store.XXXXXX");
 	if (!mkdtemp(path))
 		return -1;
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
