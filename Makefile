@@ -5,12 +5,13 @@
 #     make demo          install what is missing, build, run an example Space
 #     make test          install what is missing, run every test
 #     make check         formatting, layers, static analysis
-#     make fuzz          every fuzzer for ten minutes (SECONDS=600)
+#     make fuzz          every fuzzer for ten minutes (FUZZ_SECONDS=600)
+#     make bench         the same Space with Spaceport and with Docker, as a table (as root)
 #     make test-guide    the whole example with PyTorch: downloads gigabytes
 #     make clean
 
 PREFIX ?= /usr/local
-SECONDS = 600
+FUZZ_SECONDS = 600
 
 all: build/build.ninja
 	@ninja -C build spaceport
@@ -34,7 +35,11 @@ check:
 	@tools/check
 
 fuzz:
-	@tools/fuzz $(SECONDS)
+	@tools/fuzz $(FUZZ_SECONDS)
+
+bench: all
+	@tools/setup bench
+	@bench/run
 
 test-guide: all
 	@tools/setup test
@@ -43,4 +48,4 @@ test-guide: all
 clean:
 	@rm -rf build build-test-gcc build-test-clang build-fuzz build-ci
 
-.PHONY: all install demo test check fuzz test-guide clean
+.PHONY: all install demo test check fuzz bench test-guide clean

@@ -42,8 +42,9 @@ static char name_char(char c)
 
 	if (at)
 		return lower[at - upper];
-	at = strchr(lower, c);
-	return at ? *at : *"";
+	if (!strchr(lower, c))
+		return '\0';
+	return c;
 }
 
 const char *space_image_name(struct arena *a, const char *name)
