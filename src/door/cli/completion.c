@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/internal.h"
+#include "config/config.h"
 
 /*
  * Scripts for three shells out of the tables. Names of images and instances are asked for
@@ -36,7 +37,7 @@ static void add_names(struct buf *ret, const struct cli_command *const *table)
 	}
 }
 
-/* Words that stand still: choices, commands, shells. Empty when the shell has to look. */
+/* Words that stand still: choices, commands, flavors. Empty when the shell has to look. */
 static void add_words(struct buf *ret, enum completion what, const char *const *choices)
 {
 	for (size_t i = 0; choices && choices[i]; i++)
@@ -45,6 +46,8 @@ static void add_words(struct buf *ret, enum completion what, const char *const *
 		add_names(ret, cli_commands);
 	if (what == COMPLETE_SHELL)
 		buf_add_text(ret, "bash zsh fish");
+	for (size_t i = 0; what == COMPLETE_FLAVOR && flavor_at(i); i++)
+		buf_printf(ret, "%s%s", i ? " " : "", flavor_at(i)->name);
 }
 
 /* In single quotes, as all three shells read them. */
@@ -66,6 +69,7 @@ static const char *const bash_actions[] = {
 	[COMPLETE_DIR_OR_IMAGE] = "-d -W \"$(spaceport images --quiet 2>/dev/null)\"",
 	[COMPLETE_IMAGE] = "-W \"$(spaceport images --quiet 2>/dev/null)\"",
 	[COMPLETE_INSTANCE] = "-W \"$(spaceport ps --quiet 2>/dev/null)\"",
+	[COMPLETE_FLAVOR] = "",
 	[COMPLETE_COMMAND] = "",
 	[COMPLETE_SHELL] = "",
 };
@@ -160,6 +164,7 @@ static const char *const zsh_actions[] = {
 	[COMPLETE_DIR_OR_IMAGE] = "_spaceport_dirs_or_images",
 	[COMPLETE_IMAGE] = "_spaceport_images",
 	[COMPLETE_INSTANCE] = "_spaceport_instances",
+	[COMPLETE_FLAVOR] = "",
 	[COMPLETE_COMMAND] = "",
 	[COMPLETE_SHELL] = "",
 };
@@ -278,6 +283,7 @@ static const char *const fish_actions[] = {
 		"-x -a '(__fish_complete_directories) (spaceport images --quiet 2>/dev/null)'",
 	[COMPLETE_IMAGE] = "-x -a '(spaceport images --quiet 2>/dev/null)'",
 	[COMPLETE_INSTANCE] = "-x -a '(spaceport ps --quiet 2>/dev/null)'",
+	[COMPLETE_FLAVOR] = "",
 	[COMPLETE_COMMAND] = "",
 	[COMPLETE_SHELL] = "",
 };
