@@ -152,7 +152,8 @@ enum { TREE_FEED_END = 1 };
 
 /*
  * The next entry. *ret and *ret_fd are valid until the next call; the descriptor (regular
- * files with content, at offset 0; else -1) stays the feed's. TREE_FEED_END after the last.
+ * files, at offset 0; -1 for others and for what was a socket) stays the feed's.
+ * TREE_FEED_END after the last.
  * A file that is no longer what was selected is an error naming it.
  */
 must_use int tree_feed_next(
@@ -203,22 +204,24 @@ must_use int tree_mode_parse(struct str text, struct tree_mode *ret, struct err 
 /* New permission bits (07777) for a file whose st_mode is `mode`. */
 mode_t tree_mode_apply(const struct tree_mode *m, mode_t mode);
 
-/*
- * Offered each source that is a regular file, before it is copied: unpack it into dest, an
- * open directory. Returns 0 when done, TREE_NOT_ARCHIVE to have it copied as a file.
- */
-enum { TREE_NOT_ARCHIVE = 1 };
-typedef int tree_unpack_fn(void *arg, int fd, int dest, struct err *err);
+/* How ADD treats sources that are archives. */
+struct tree_unpacker {
+	void *arg;
+	/* Looks at the content of a regular file, by pread(2). */
+	bool (*is_archive)(void *arg, int fd);
+	/* From fd at its start, into the open directory dest. */
+	int (*unpack)(void *arg, int fd, int dest, struct err *err);
+};
 
 struct tree_copy_options {
-	const char *dest;	       /* absolute, in the image */
-	bool dest_is_dir;	       /* it was written with a '/' or "/." at its end */
+	const char *dest; /* absolute, in the image; "x/.." is cut before links are looked at */
+	bool dest_is_dir; /* it was written with a '/' or "/." at its end */
 	const struct dir_owner *owner; /* --chown; NULL: that of the entries */
 	const struct tree_mode *mode;  /* --chmod; NULL: that of the entries */
-	bool has_mtime;		       /* SOURCE_DATE_EPOCH: everything gets `mtime` */
-	int64_t mtime;		       /* nanoseconds since 1970 */
-	tree_unpack_fn *unpack;	       /* ADD; NULL: archives are files */
-	void *unpack_arg;
+	/* SOURCE_DATE_EPOCH: what is copied gets `mtime`; directories made for dest do not. */
+	bool has_mtime;
+	int64_t mtime;			      /* nanoseconds since 1970 */
+	const struct tree_unpacker *unpacker; /* ADD; NULL: archives are files */
 };
 
 /*
@@ -226,10 +229,11 @@ struct tree_copy_options {
  * root through links, its last component included; below it no link is ever followed. A
  * directory source's contents go into dest, a file becomes dest, or a file in it when it is a
  * directory. Missing parents are made 0755 root, or with --chmod and --chown; a new dest the
- * same; directories below dest that exist take mode and owner of the source. Files and links
- * in the way are replaced; a directory in the way of a file, or anything else in the way of a
- * directory, is ERR_FAILED. Errors name the path in the image; what was written before one
- * stays, so the caller drops the layer.
+ * same; directories below dest that exist take mode and owner of the source. Several files
+ * for a dest that is no directory are ERR_INPUT: each would replace the one before. Files and
+ * links in the way are replaced; a directory in the way of a file, or anything else in the way
+ * of a directory, is ERR_FAILED. Errors name the path in the image; what was written before
+ * one stays, so the caller drops the layer.
  */
 must_use int tree_copy(
 	struct tree_feed *feed, int root, const struct tree_copy_options *options, struct err *err);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TREE_FIXTURE_H
+#define TREE_FIXTURE_H
+
+/* What the tests of this room share: a directory for each test, trees in it, their listing. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tree/internal.h"
+
+/* Setup and teardown of a test: *state is an int pointer to an empty directory's descriptor. */
+int fixture_new(void **state);
+int fixture_gone(void **state);
+
+#define fixture_test(fn) cmocka_unit_test_setup_teardown(fn, fixture_new, fixture_gone)
+
+/*
+ * root with several user IDs, in a user namespace if need be. false: there is no way, and the
+ * reason has been printed; where SPACEPORT_MUST_RUN is 1 the program ends with a failure
+ * instead.
+ */
+bool fixture_become_root(void);
+/* As above, but for the rest of a test that calls it: skips it. */
+void need_root(void);
+
+/* Missing directories are made (0755). Modes do not pass through the umask. */
+void put_file(int root, const char *path, const char *content, mode_t mode);
+void put_dir(int root, const char *path, mode_t mode);
+void put_link(int root, const char *path, const char *target);
+void put_owner(int root, const char *path, uid_t uid, gid_t gid);
+/* A directory of that name, opened. */
+int sub(int root, const char *path);
+
+/*
+ * Everything below the directory, sorted, a line each: "dir 0755 pkg", "file 0644 a =text",
+ * "link l ->target"; with owners: "dir 0755 0:0 pkg". Caller frees.
+ */
+char *show(int dir, bool with_owners);
+/* One entry's line by the same rules, without its path; "missing" when there is none. */
+const char *show_one(int dir, const char *path);
+int64_t mtime_of(int dir, const char *path);
+
+/* Patterns as in .dockerignore, of fnmatch(3)'s kind. */
+struct rules {
+	const char *patterns[8];
+};
+
+struct tree_filter rules_filter(const struct rules *rules);
+bool rules_wildcard(struct str pattern, struct str name);
+
+/* tree_select() of one or two sources that must succeed. */
+struct tree_selection *selected(int root, const char *a, const char *b);
+
+#endif
