@@ -92,8 +92,7 @@ static int import_main(struct invocation *inv, struct err *err)
 	struct store_transfer transfer = {0};
 	struct oci_reference reference;
 	struct image_archive archive = {.path = inv->operands[0]};
-	struct image_record record = {0};
-	size_t count = 0;
+	struct store_imported imported = {0};
 	int r = 0;
 
 	if (values->tag) {
@@ -106,9 +105,9 @@ static int import_main(struct invocation *inv, struct err *err)
 	if (r == 0)
 		r = start_transfer(inv, progress, &transfer, err);
 	if (r == 0)
-		r = store_import(store, &inv->arena, &archive, &transfer, &record, &count, err);
+		r = store_import(store, &inv->arena, &archive, &transfer, &imported, err);
 	progress_end(progress);
-	return r < 0 ? r : print_id(&record.id, err);
+	return r < 0 ? r : print_id(&imported.last.id, err);
 }
 
 static const struct cli_command cmd_pull = {
@@ -230,22 +229,21 @@ static int remove_one(
 {
 	const struct rm_values *values = inv->values;
 	cleanup(buf_done) struct buf text = {0};
-	struct image_removed removed = {0};
+	struct store_removed removed = {0};
 	char id[DIGEST_TEXT_SIZE];
-	size_t layers = 0;
 
-	int r = store_remove(
-		store, &inv->arena, str_of(name), values->force, &removed, &layers, err);
+	int r = store_remove(store, &inv->arena, str_of(name), values->force, &removed, err);
 	if (r == IMAGE_E_ABSENT)
 		return no_such_image(name, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < removed.names.count; i++)
-		buf_printf(&text, "untagged %s\n", removed.names.items[i]);
-	if (removed.record)
-		buf_printf(&text, "removed %s\n", digest_text(&removed.id, id));
-	if (layers > 0)
-		buf_printf(&text, "removed %zu layer%s\n", layers, layers == 1 ? "" : "s");
+	for (size_t i = 0; i < removed.image.names.count; i++)
+		buf_printf(&text, "untagged %s\n", removed.image.names.items[i]);
+	if (removed.image.record)
+		buf_printf(&text, "removed %s\n", digest_text(&removed.image.id, id));
+	if (removed.layers)
+		buf_printf(&text, "removed %zu layer%s\n", removed.layers,
+			removed.layers == 1 ? "" : "s");
 	return print_result(&text, err);
 }
 

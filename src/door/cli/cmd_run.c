@@ -49,13 +49,11 @@ static const struct run_values defaults = {.listen = "127.0.0.1"};
 static int remove_image(const struct space_tools *tools, const char *image, struct err *err)
 {
 	cleanup(store_free) struct store *store = NULL;
-	struct image_removed removed = {0};
-	size_t layers;
+	struct store_removed removed = {0};
 
 	int r = store_open(tools->settings, &store, err);
 	if (r == 0)
-		r = store_remove(
-			store, &tools->inv->arena, str_of(image), true, &removed, &layers, err);
+		r = store_remove(store, &tools->inv->arena, str_of(image), true, &removed, err);
 	if (r < 0)
 		return err_wrap(err, "--rm-image %s", image);
 	return 0;

@@ -116,7 +116,7 @@ int build_place(const struct build *b, const struct build_step *step, struct err
 	struct span span = step->op->span;
 	size_t name = strlen(b->file.source.name);
 
-	/* What is wrong in an instruction is a build that fails, not a wrong use of this program. */
+	/* A wrong instruction is a build that fails, not a wrong use of this program. */
 	if (err->kind == ERR_INPUT)
 		err->kind = ERR_FAILED;
 	/* It may have its place already. */

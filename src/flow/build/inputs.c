@@ -34,8 +34,9 @@ static struct tree_filter filter_of(const struct patterns *p)
 /* ---- selecting ---- */
 
 int build_select(struct build *b, const struct plan_op *op, const struct plan_mount *mount,
-	int root, bool from_context, struct tree_selection **ret, struct err *err)
+	int root, struct tree_selection **ret, struct err *err)
 {
+	bool from_context = root == b->context;
 	const struct tree_select_options options = {
 		.ignore = filter_of(from_context ? b->ignore : NULL),
 		.wildcard = mount ? NULL : wildcard_match,
@@ -55,7 +56,7 @@ static int digest_context_input(struct build *b, struct build_step *step, struct
 {
 	struct tree_selection *selection;
 
-	int r = build_select(b, step->op, mount, b->context, true, &selection, err);
+	int r = build_select(b, step->op, mount, b->context, &selection, err);
 	if (r < 0)
 		return build_place(b, step, err);
 	if (b->selection_count == b->selection_cap)

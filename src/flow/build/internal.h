@@ -99,9 +99,9 @@ must_use int build_prepare(struct build *b, struct err *err);
 
 /* Select and digest what steps need of the build context; lays out b->stages. */
 must_use int build_find_inputs(struct build *b, struct err *err);
-/* Sources and filter of a step's input, for tree_select(). */
+/* What a step takes from `root`: the build context, or the tree of a stage or an image. */
 must_use int build_select(struct build *b, const struct plan_op *op, const struct plan_mount *mount,
-	int root, bool from_context, struct tree_selection **ret, struct err *err);
+	int root, struct tree_selection **ret, struct err *err);
 
 /* ---- secrets.c ---- */
 

@@ -28,7 +28,9 @@ struct held {
 struct step_mounts {
 	struct sandbox_mount items[MAX_MOUNTS];
 	struct held held[MAX_MOUNTS];
-	size_t count; /* of items */
+	size_t count;	   /* of items */
+	size_t next_input; /* of the step's: one for each bind mount */
+	struct argv *env;  /* the step's: secrets may be variables */
 	size_t held_count;
 };
 
@@ -93,8 +95,8 @@ static int write_secret(struct held *h, const struct plan_mount *plan,
 	return 0;
 }
 
-static int mount_secret(struct build *b, struct step_mounts *m, const struct plan_mount *plan,
-	struct argv *env, struct err *err)
+static int mount_secret(
+	struct build *b, struct step_mounts *m, const struct plan_mount *plan, struct err *err)
 {
 	const struct build_secret_value *secret = build_find_secret(b, plan->id);
 
@@ -104,7 +106,7 @@ static int mount_secret(struct build *b, struct step_mounts *m, const struct pla
 			plan->id, plan->id);
 	}
 	if (*plan->env)
-		argv_set_env(env, str_of(plan->env), secret ? buf_str(&secret->value) : STR(""));
+		argv_set_env(m->env, str_of(plan->env), secret ? buf_str(&secret->value) : STR(""));
 	if (!secret || !*plan->target)
 		return 0;
 	struct held *h = hold(b, m, "secret");
@@ -228,11 +230,11 @@ static int mount_script(
 }
 
 static int make_one(struct build *b, const struct build_step *step, struct step_mounts *m,
-	const struct plan_mount *plan, size_t *input, struct argv *env, struct err *err)
+	const struct plan_mount *plan, struct err *err)
 {
 	switch (plan->kind) {
 	case PLAN_MOUNT_BIND:
-		return mount_bind(b, m, plan, &step->inputs[(*input)++], err);
+		return mount_bind(b, m, plan, &step->inputs[m->next_input++], err);
 	case PLAN_MOUNT_CACHE:
 		return mount_cache(b, m, plan, err);
 	case PLAN_MOUNT_TMPFS:
@@ -242,7 +244,7 @@ static int make_one(struct build *b, const struct build_step *step, struct step_
 			.mode = 01777};
 		return 0;
 	case PLAN_MOUNT_SECRET:
-		return mount_secret(b, m, plan, env, err);
+		return mount_secret(b, m, plan, err);
 	case PLAN_MOUNT_SSH:
 		break;
 	}
@@ -254,13 +256,13 @@ int step_mounts_make(struct build *b, const struct build_step *step, struct step
 {
 	const struct plan_run *run = step->op->run;
 	cleanup(step_mounts_free) struct step_mounts *m = xcalloc(1, sizeof(*m));
-	size_t input = 0;
 	int r = 0;
 
 	if (run->mount_count + 2 > MAX_MOUNTS)
 		return err_set(err, ERR_LIMIT, "more than %d mounts", MAX_MOUNTS - 2);
+	m->env = env;
 	for (size_t i = 0; i < run->mount_count && r == 0; i++)
-		r = make_one(b, step, m, &run->mounts[i], &input, env, err);
+		r = make_one(b, step, m, &run->mounts[i], err);
 	if (r == 0 && run->script)
 		r = mount_script(b, m, run->script, err);
 	if (r < 0)

@@ -159,12 +159,12 @@ static int resolve_config(
 	void *arg, const struct plan_image *image, struct oci_config *ret, struct err *err)
 {
 	struct resolver *r = arg;
-	struct image_record *record;
+	struct image_record *record = NULL;
 	int result = resolve_image(r, image, &record, err);
 
 	if (result < 0)
 		return result;
-	if (!record->config.n) {
+	if (!record || !record->config.n) {
 		*ret = (struct oci_config){.platform = oci_platform_host()};
 		return 0;
 	}
@@ -218,9 +218,9 @@ static int make_plan(struct build *b, struct resolver *resolver, struct err *err
 		return r;
 	b->records = arena_array(&b->arena, b->plan.image_count + 1, sizeof(*b->records));
 	for (size_t i = 0; i < b->plan.image_count && r == 0; i++) {
-		struct image_record *record;
+		struct image_record *record = NULL;
 		r = resolve_image(resolver, &b->plan.images[i], &record, err);
-		if (r == 0)
+		if (r == 0 && record)
 			b->records[i] = *record;
 	}
 	return r;

@@ -98,7 +98,7 @@ static int copy_from_tree(struct build *b, const struct build_step *step, int ro
 
 	int r = build_mount_source(b, step->inputs[0].from, &source, err);
 	if (r == 0)
-		r = build_select(b, step->op, NULL, source, false, &selection, err);
+		r = build_select(b, step->op, NULL, source, &selection, err);
 	return r < 0 ? r : copy_feed(tree_feed_local(selection), root, options, err);
 }
 

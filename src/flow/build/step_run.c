@@ -12,7 +12,7 @@
 #include "os/dir.h"
 
 /* What is kept of a step's output for the error; what is forwarded at once. */
-enum { TAIL_MAX = 16 * 1024, CHUNK = 16 * 1024 };
+enum { TAIL_MAX = 16 * 1024, TAIL_LIMIT = 2 * TAIL_MAX, CHUNK = 16 * 1024 };
 
 /* ---- output ---- */
 
@@ -32,7 +32,7 @@ static void show(struct output *o, struct buf *text)
 		return;
 	build_emit(o->b, &event);
 	buf_add_str(&o->tail, buf_str(text));
-	if (o->tail.len > 2 * TAIL_MAX)
+	if (o->tail.len > TAIL_LIMIT)
 		buf_cut_front(&o->tail, o->tail.len - TAIL_MAX);
 }
 

@@ -67,7 +67,7 @@ static int digest_mounted(struct build *b, const struct build_step *step, struct
 
 	int r = build_mount_source(b, input->from, &root, err);
 	if (r == 0)
-		r = build_select(b, step->op, mount, root, false, &selection, err);
+		r = build_select(b, step->op, mount, root, &selection, err);
 	if (r == 0)
 		r = tree_digest(selection, NULL, &input->digest, err);
 	input->is_known = r == 0;

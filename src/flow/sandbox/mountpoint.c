@@ -61,31 +61,40 @@ static void remember(struct sandbox_mountpoints *all, struct dir_place *place,
 	memcpy(m->name, place->name, sizeof(m->name));
 }
 
-static int make_path(struct sandbox_mountpoints *all, int root, const char *path, bool is_dir,
-	int links, struct err *err);
+/* What is to be made, and how many links led to it. */
+struct wanted {
+	const char *path;
+	bool is_dir;
+	int links;
+};
+
+static int make_path(
+	struct sandbox_mountpoints *all, int root, const struct wanted *wanted, struct err *err);
 
 /* The runtime follows a link that leads nowhere, inside the root: so its target is made. */
-static int make_target(struct sandbox_mountpoints *all, int root, const char *path,
-	const struct dir_place *place, bool is_dir, int links, struct err *err)
+static int make_target(struct sandbox_mountpoints *all, int root, const struct wanted *link,
+	const struct dir_place *place, struct err *err)
 {
 	char target[PATH_MAX];
 	ssize_t n = readlinkat(place->fd, place->name, target, sizeof(target) - 1);
 
-	if (n <= 0 || links >= MAX_LINKS)
-		return err_set(err, ERR_INPUT, "mount point %s: too many links", path);
+	if (n <= 0 || link->links >= MAX_LINKS)
+		return err_set(err, ERR_INPUT, "mount point %s: too many links", link->path);
 	target[n] = '\0';
-	cleanup_free char *full =
-		target[0] == '/'
-			? xstrdup(target)
-			: xprintf("%.*s/%s", (int)(strrchr(path, '/') - path), path, target);
-	return make_path(all, root, full, is_dir, links + 1, err);
+	int dir_len = (int)(strrchr(link->path, '/') - link->path);
+	cleanup_free char *full = target[0] == '/'
+					  ? xstrdup(target)
+					  : xprintf("%.*s/%s", dir_len, link->path, target);
+	const struct wanted next = {full, link->is_dir, link->links + 1};
+	return make_path(all, root, &next, err);
 }
 
 /* One component whose parent exists. */
-static int make_one(struct sandbox_mountpoints *all, int root, const char *path, bool is_dir,
-	int links, struct err *err)
+static int make_one(
+	struct sandbox_mountpoints *all, int root, const struct wanted *wanted, struct err *err)
 {
 	cleanup(dir_place_done) struct dir_place place = DIR_PLACE_NONE;
+	const char *path = wanted->path;
 	struct stat parent, st;
 
 	int r = dir_find_place(root, path, &place, err);
@@ -94,8 +103,8 @@ static int make_one(struct sandbox_mountpoints *all, int root, const char *path,
 	if (fstat(place.fd, &parent) < 0)
 		return err_sys(err, "stat parent of %s", path);
 	if (fstatat(place.fd, place.name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
-		return make_target(all, root, path, &place, is_dir, links, err);
-	if (create(place.fd, place.name, is_dir) < 0)
+		return make_target(all, root, wanted, &place, err);
+	if (create(place.fd, place.name, wanted->is_dir) < 0)
 		return err_sys(err, "make mount point %s", path);
 	if (fstatat(place.fd, place.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, "stat %s", path);
@@ -110,18 +119,19 @@ static bool exists(int root, const char *path)
 	return fd >= 0;
 }
 
-static int make_path(struct sandbox_mountpoints *all, int root, const char *path, bool is_dir,
-	int links, struct err *err)
+static int make_path(
+	struct sandbox_mountpoints *all, int root, const struct wanted *wanted, struct err *err)
 {
-	size_t len = strlen(path);
+	size_t len = strlen(wanted->path);
 
 	for (size_t end = 1; end <= len; end++) {
-		if (path[end] != '/' && path[end] != '\0')
+		if (wanted->path[end] != '/' && wanted->path[end] != '\0')
 			continue;
-		cleanup_free char *prefix = xstrndup(path, end);
+		cleanup_free char *prefix = xstrndup(wanted->path, end);
 		if (exists(root, prefix))
 			continue;
-		int r = make_one(all, root, prefix, end < len || is_dir, links, err);
+		const struct wanted part = {prefix, end < len || wanted->is_dir, wanted->links};
+		int r = make_one(all, root, &part, err);
 		if (r < 0)
 			return r;
 	}
@@ -131,7 +141,9 @@ static int make_path(struct sandbox_mountpoints *all, int root, const char *path
 int mountpoint_make(
 	struct sandbox_mountpoints *all, int root, const char *path, bool is_dir, struct err *err)
 {
-	return make_path(all, root, path, is_dir, 0, err);
+	const struct wanted wanted = {.path = path, .is_dir = is_dir};
+
+	return make_path(all, root, &wanted, err);
 }
 
 static void remove_one(const struct made *m)

@@ -270,7 +270,7 @@ static int remove_in_box(void *arg, struct sandbox_channel *channel, struct err 
 }
 
 int store_remove(struct store *store, struct arena *a, struct str text, bool force,
-	struct image_removed *ret, size_t *ret_layers, struct err *err)
+	struct store_removed *ret, struct err *err)
 {
 	struct image_record record;
 	cleanup_close int lock = -1;
@@ -295,7 +295,6 @@ int store_remove(struct store *store, struct arena *a, struct str text, bool for
 		r = sandbox_work_run(&work, err);
 	if (r < 0)
 		return r;
-	*ret = job.removed;
-	*ret_layers = job.layers;
+	*ret = (struct store_removed){.image = job.removed, .layers = job.layers};
 	return 0;
 }

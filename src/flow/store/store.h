@@ -61,14 +61,6 @@ must_use int store_prepare_box(struct store *store, struct err *err);
 must_use int store_open_in_box(struct store *store, struct layer_store **ret_layers,
 	struct image_store **ret_images, struct err *err);
 
-/*
- * Pull into stores that were opened for writing in this box. Layers are unpacked into the
- * layer store, each in a process of its own.
- */
-must_use int store_pull_in_box(const struct store *store, struct layer_store *layers,
-	struct image_store *images, struct arena *a, const struct oci_reference *reference,
-	const struct image_watcher *watcher, struct image_record *ret, struct err *err);
-
 /* ---- From outside: these start a box for the work ---- */
 
 struct store_transfer {
@@ -81,17 +73,25 @@ struct store_transfer {
 must_use int store_pull(struct store *store, struct arena *a, const struct oci_reference *reference,
 	const struct store_transfer *transfer, struct image_record *ret, struct err *err);
 
-/* Import an archive; ret_count images, the last one in ret. */
+struct store_imported {
+	struct image_record last;
+	size_t count;
+};
+
+/* Import an archive: count images came in, at least one. */
 must_use int store_import(struct store *store, struct arena *a, const struct image_archive *archive,
-	const struct store_transfer *transfer, struct image_record *ret, size_t *ret_count,
-	struct err *err);
+	const struct store_transfer *transfer, struct store_imported *ret, struct err *err);
+
+struct store_removed {
+	struct image_removed image;
+	size_t layers; /* how many went with it; none do while anything holds the store */
+};
 
 /*
  * Remove a name or an image (image_remove()), and the layers that no image needs any more.
- * IMAGE_E_ABSENT when there is none. ret_layers: how many layers went; none do while anything
- * holds the store.
+ * IMAGE_E_ABSENT when there is none.
  */
 must_use int store_remove(struct store *store, struct arena *a, struct str text, bool force,
-	struct image_removed *ret, size_t *ret_layers, struct err *err);
+	struct store_removed *ret, struct err *err);
 
 #endif

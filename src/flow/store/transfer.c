@@ -76,19 +76,6 @@ static void make_source(struct arena *a, const struct settings *settings, struct
 		.ca_bundle = settings->ca_bundle};
 }
 
-int store_pull_in_box(const struct store *store, struct layer_store *layers,
-	struct image_store *images, struct arena *a, const struct oci_reference *reference,
-	const struct image_watcher *watcher, struct image_record *ret, struct err *err)
-{
-	struct image_source source;
-	struct image_layer_sink sink = sink_to(layers);
-
-	make_source(a, store->settings, &source);
-	const struct image_transfer transfer = {
-		.source = &source, .sink = &sink, .watcher = *watcher};
-	return image_pull(images, a, reference, &transfer, ret, err);
-}
-
 /* ---- one transfer in a box of its own ---- */
 
 struct transfer_job {
@@ -139,23 +126,26 @@ static void tell_outcome(struct transfer_job *job, const struct digest *id, uint
 	sandbox_tell(job->channel, str_from(message, sizeof(message)));
 }
 
-static int import_in_box(struct transfer_job *job, struct layer_store *layers,
-	struct image_store *images, struct arena *a, struct err *err)
+static int import_in_box(struct transfer_job *job, struct image_store *images, struct arena *a,
+	const struct image_transfer *transfer, struct err *err)
 {
-	struct image_source source;
-	struct image_layer_sink sink = sink_to(layers);
 	struct image_imported imported;
 
-	make_source(a, job->store->settings, &source);
-	const struct image_transfer transfer = {.source = &source,
-		.sink = &sink,
-		.watcher = {.on_progress = tell_progress, .arg = job}};
-	int r = image_import(images, a, job->archive, &transfer, &imported, err);
-	if (r < 0)
-		return r;
-	if (imported.count)
+	int r = image_import(images, a, job->archive, transfer, &imported, err);
+	if (r == 0 && imported.count)
 		tell_outcome(job, &imported.records[imported.count - 1].id, imported.count);
-	return 0;
+	return r;
+}
+
+static int pull_in_box(struct transfer_job *job, struct image_store *images, struct arena *a,
+	const struct image_transfer *transfer, struct err *err)
+{
+	struct image_record record;
+
+	int r = image_pull(images, a, job->reference, transfer, &record, err);
+	if (r == 0)
+		tell_outcome(job, &record.id, 1);
+	return r;
 }
 
 static int transfer_in_box(void *arg, struct sandbox_channel *channel, struct err *err)
@@ -164,20 +154,19 @@ static int transfer_in_box(void *arg, struct sandbox_channel *channel, struct er
 	cleanup(arena_done) struct arena a = {0};
 	cleanup(layer_store_close) struct layer_store *layers = NULL;
 	cleanup(image_store_free) struct image_store *images = NULL;
-	const struct image_watcher watcher = {.on_progress = tell_progress, .arg = job};
-	struct image_record record;
+	struct image_source source;
 
 	job->channel = channel;
 	int r = store_open_in_box(job->store, &layers, &images, err);
 	if (r < 0)
 		return r;
-	if (job->archive)
-		return import_in_box(job, layers, images, &a, err);
-	r = store_pull_in_box(
-		job->store, layers, images, &a, job->reference, &watcher, &record, err);
-	if (r == 0)
-		tell_outcome(job, &record.id, 1);
-	return r;
+	struct image_layer_sink sink = sink_to(layers);
+	make_source(&a, job->store->settings, &source);
+	const struct image_transfer transfer = {.source = &source,
+		.sink = &sink,
+		.watcher = {.on_progress = tell_progress, .arg = job}};
+	return job->archive ? import_in_box(job, images, &a, &transfer, err)
+			    : pull_in_box(job, images, &a, &transfer, err);
 }
 
 static int run_transfer(
@@ -217,13 +206,11 @@ int store_pull(struct store *store, struct arena *a, const struct oci_reference 
 }
 
 int store_import(struct store *store, struct arena *a, const struct image_archive *archive,
-	const struct store_transfer *transfer, struct image_record *ret, size_t *ret_count,
-	struct err *err)
+	const struct store_transfer *transfer, struct store_imported *ret, struct err *err)
 {
 	struct transfer_job job = {.store = store, .transfer = transfer, .archive = archive};
 
-	int r = run_transfer(&job, a, ret, err);
-	if (r == 0)
-		*ret_count = job.count;
+	int r = run_transfer(&job, a, &ret->last, err);
+	ret->count = job.count;
 	return r;
 }

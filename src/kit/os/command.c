@@ -12,8 +12,6 @@
 #include "base/alloc.h"
 #include "os/clock.h"
 
-extern char **environ;
-
 void command_done(struct command *c)
 {
 	argv_done(&c->argv);
@@ -182,7 +180,7 @@ int command_capture(struct command *c, size_t limit, int seconds, struct buf *re
 	int *ret_status, struct err *err)
 {
 	int pipe_fds[2];
-	pid_t pid;
+	pid_t pid = -1;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return err_sys(err, "make pipe");

@@ -10,13 +10,14 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 
+enum { CHUNK = 64 * 1024 };
+
 int file_read_fd(int fd, size_t limit, struct buf *ret, struct err *err)
 {
 	size_t start = ret->len;
 
 	for (;;) {
-		size_t room = 64 * 1024;
-		ssize_t n = read(fd, buf_reserve(ret, room), room);
+		ssize_t n = read(fd, buf_reserve(ret, CHUNK), CHUNK);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -106,16 +107,16 @@ int file_replace(int dirfd, const char *path, struct str data, mode_t mode, stru
 
 static ssize_t copy_some(int from, int to, bool *range_works)
 {
-	enum { CHUNK = 1 << 30 };
+	enum { MOST = 1 << 30 };
 
 	if (*range_works) {
-		ssize_t n = copy_file_range(from, NULL, to, NULL, CHUNK, 0);
+		ssize_t n = copy_file_range(from, NULL, to, NULL, MOST, 0);
 		if (n > 0)
 			return n;
 		/* 0 can also mean that this file system does not say; sendfile settles it. */
 		*range_works = false;
 	}
-	return sendfile(to, from, NULL, CHUNK);
+	return sendfile(to, from, NULL, MOST);
 }
 
 int file_copy(int from, int to, uint64_t *ret_bytes, struct err *err)
