@@ -131,12 +131,11 @@ static int check_empty(const struct dir_place *at, const char *path, struct err 
 	list = list_open(fd, err);
 	if (!list)
 		return err_wrap(err, "%s", path);
-	struct dirent *entry;
-	for (int dots = 0; (entry = readdir(list)); dots++) {
-		if (dots == 2)
-			return err_set(err, ERR_INPUT, "%s: not empty in the new layer", path);
-	}
-	return 0;
+	int count = 0;
+	while (readdir(list))
+		count++;
+	/* "." and "..". */
+	return count == 2 ? 0 : err_set(err, ERR_INPUT, "%s: not empty in the new layer", path);
 }
 
 int layer_cache_graft(

@@ -55,6 +55,11 @@ struct layer_draft {
 	int lock;
 };
 
+static inline bool is_hex(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
 /* A listing of `dir` (O_PATH will do) of the store, without names that begin with a dot. */
 DIR *list_open(int dir, struct err *err);
 /* The next name or NULL; a failed reading ends the listing. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/buf.h"
-#include "layer/layer.h"
+#include "layer/internal.h"
 
 enum { KEY_DIGITS = 40 };
 
@@ -29,7 +29,7 @@ bool layer_key_parse(struct str hex, struct layer_key *ret)
 	if (hex.n != KEY_DIGITS)
 		return false;
 	for (size_t i = 0; i < hex.n; i++) {
-		if (!memchr("0123456789abcdef", hex.p[i], 16))
+		if (!is_hex(hex.p[i]))
 			return false;
 	}
 	memcpy(ret->hex, hex.p, KEY_DIGITS);

@@ -70,7 +70,7 @@ static bool set_boot(struct str v, struct layer_meta *m)
 	if (v.n == 0 || v.n >= sizeof(m->boot))
 		return false;
 	for (size_t i = 0; i < v.n; i++) {
-		if (!memchr("0123456789abcdef-", v.p[i], 17))
+		if (!is_hex(v.p[i]) && v.p[i] != '-')
 			return false;
 	}
 	memcpy(m->boot, v.p, v.n);

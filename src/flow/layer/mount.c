@@ -11,6 +11,7 @@
  * working directory during the call: "KEY/fs" is 43 bytes. From Linux 6.8 on the layers of
  * longer chains are given one at a time through fsconfig(2).
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -93,7 +94,7 @@ static int list_lowers(const struct layer_store *store, struct layer_chain chain
 		if (is_opaque(store->places[PLACE_LAYERS], name))
 			break;
 	}
-	for (size_t i = 0; o->lowers.count < needed; i++)
+	for (size_t i = 0; i < array_size(empty) && o->lowers.count < needed; i++)
 		argv_add(&o->lowers, empty[i]);
 	return 0;
 }
@@ -186,6 +187,8 @@ static int mount_context(const struct overlay *o, const char *target, struct err
 {
 	unsigned attributes = MOUNT_ATTR_NODEV | (o->uppers.count ? 0 : MOUNT_ATTR_RDONLY);
 	cleanup_close int fs = fsopen("overlay", FSOPEN_CLOEXEC);
+
+	assert(o->lowers.items);
 
 	if (fs < 0)
 		return err_sys(err, "open an overlay context");

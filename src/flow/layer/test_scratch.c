@@ -53,15 +53,18 @@ static pid_t start_writer(int go)
 /* Root of the whole machine, or of a namespace already (unshare --map-auto --map-root-user)? */
 static bool is_outermost(void)
 {
-	unsigned inside = 1, outside = 1, count = 0;
-	FILE *map = fopen("/proc/self/uid_map", "re");
+	cleanup(buf_done) struct buf map = {0};
+	static const char *const all[] = {"0", "0", "4294967295"};
+	size_t at = 0;
 
-	if (map) {
-		if (fscanf(map, "%u %u %u", &inside, &outside, &count) != 3)
-			count = 0;
-		fclose(map);
+	if (file_read(AT_FDCWD, "/proc/self/uid_map", 4096, &map, NULL) < 0)
+		return false;
+	for (struct str rest = str_trim(buf_str(&map)); rest.p && at < array_size(all);) {
+		struct str word = str_cut(&rest, ' ');
+		if (word.n && !str_is(word, all[at++]))
+			return false;
 	}
-	return inside == 0 && outside == 0 && count == UINT32_MAX;
+	return at == array_size(all);
 }
 
 static bool enter_user(void)

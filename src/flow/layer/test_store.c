@@ -330,27 +330,41 @@ static int check_one(void *arg, const struct layer_meta *meta, int64_t used)
 	return 0;
 }
 
+static void kill_publisher_after(struct scratch *s, long milliseconds)
+{
+	const struct timespec nap = {.tv_nsec = milliseconds * 1000000L};
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(publish_forever(s));
+	nanosleep(&nap, NULL);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static int check_all_whole(struct scratch *s)
+{
+	cleanup(layer_store_close) struct layer_store *again = reopen(s, LAYER_WRITE);
+	struct whole w = {.store = again};
+	struct err err = {0};
+
+	assert_int_equal(count_entries(s->dir, "store/active"), 0);
+	assert_ok(layer_list(again, check_one, &w, &err), &err);
+	assert_int_equal(w.count, count_entries(s->dir, "store/layers"));
+	return w.count;
+}
+
 static void killed_publishers_leave_whole_layers(void **state)
 {
 	SCRATCH(state);
-	struct whole w = {0};
+	int count = 0;
 
 	for (int round = 0; round < 15; round++) {
-		const struct timespec nap = {.tv_nsec = (3 + round * 2) * 1000000L};
-		pid_t pid = fork();
-		assert_true(pid >= 0);
-		if (pid == 0)
-			_exit(publish_forever(s));
-		nanosleep(&nap, NULL);
-		assert_int_equal(kill(pid, SIGKILL), 0);
-		assert_int_equal(waitpid(pid, NULL, 0), pid);
-		cleanup(layer_store_close) struct layer_store *again = reopen(s, LAYER_WRITE);
-		assert_int_equal(count_entries(s->dir, "store/active"), 0);
-		w = (struct whole){.store = again};
-		assert_ok(layer_list(again, check_one, &w, &err), &err);
-		assert_int_equal(w.count, count_entries(s->dir, "store/layers"));
+		kill_publisher_after(s, 3 + round * 2);
+		count = check_all_whole(s);
 	}
-	assert_true(w.count > 0);
+	assert_true(count > 0);
 }
 
 /* ---- Crashes of the machine ---- */

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 
 #include "layer/internal.h"
 #include "layer/test_scratch.h"
@@ -42,6 +43,7 @@ static void pad(struct buf *tar)
 
 static void add_header(struct buf *tar, const struct item *i, size_t size)
 {
+	static const char magic[8] = {'u', 's', 't', 'a', 'r', 0, '0', '0'};
 	char h[512] = {0};
 	unsigned long sum = 0;
 
@@ -54,10 +56,10 @@ static void add_header(struct buf *tar, const struct item *i, size_t size)
 		memcpy(h + 124, i->size, strlen(i->size));
 	field(h + 136, 12, 1000000000);
 	memset(h + 148, ' ', 8);
-	h[156] = i->type ? i->type : '0';
+	h[156] = (char)(i->type ? i->type : '0');
 	if (i->link)
 		memcpy(h + 157, i->link, strnlen(i->link, 100));
-	memcpy(h + 257, "ustar\00000", 8);
+	memcpy(h + 257, magic, sizeof(magic));
 	for (size_t k = 0; k < sizeof(h); k++)
 		sum += (unsigned char)h[k];
 	field(h + 148, 7, sum);
@@ -724,8 +726,8 @@ static void sparse_files_keep_their_holes(void **state)
 	add_header(&tar, &x, records.len);
 	buf_add_str(&tar, buf_str(&records));
 	pad(&tar);
-	memcpy(content, map, sizeof(map) - 1);
-	memcpy(content + 512, "DATA", 4);
+	snprintf(content, sizeof(content), "%s", map);
+	content[512] = 'D';
 	add_header(&tar, &f, sizeof(content));
 	buf_add(&tar, content, sizeof(content));
 	pad(&tar);
@@ -738,7 +740,7 @@ static void sparse_files_keep_their_holes(void **state)
 	int fd = openat(root, "sparse", O_RDONLY | O_CLOEXEC);
 	char data[4];
 	assert_int_equal(pread(fd, data, 4, 1048576), 4);
-	assert_memory_equal(data, "DATA", 4);
+	assert_memory_equal(data, "D\0\0\0", 4);
 	close(fd);
 	const struct layer_unpack_options options = {.limits = {.bytes = 2000000}};
 	result = unpack_bytes(root, buf_str(&tar), &options);
@@ -899,6 +901,62 @@ static void confined_errors_come_back(void **state)
 	close(root);
 }
 
+/* A line of the only child's /proc/PID/status, or of where its namespace link leads. */
+static const char *child_says(const char *what)
+{
+	static char text[256];
+	char path[64], children[64];
+	const char *pid = read_file(AT_FDCWD, "/proc/thread-self/children");
+
+	assert_non_null(pid);
+	snprintf(children, sizeof(children), "%.*s", (int)strspn(pid, "0123456789"), pid);
+	snprintf(path, sizeof(path), "/proc/%s/status", children);
+	const char *status = read_file(AT_FDCWD, path);
+	const char *line = status ? strstr(status, what) : NULL;
+	snprintf(text, sizeof(text), "%.*s", line ? (int)strcspn(line, "\n") : 0, line ? line : "");
+	return text;
+}
+
+static void read_child_link(const char *name, char *to, size_t size)
+{
+	char path[64];
+	const char *pid = read_file(AT_FDCWD, "/proc/thread-self/children");
+
+	assert_non_null(pid);
+	snprintf(path, sizeof(path), "/proc/%.*s/%s", (int)strspn(pid, "0123456789"), pid, name);
+	ssize_t n = readlink(path, to, size - 1);
+	assert_true(n > 0);
+	to[n] = '\0';
+}
+
+/* What the child has given up, by what the kernel says of it. */
+static void the_child_is_confined(void **state)
+{
+	SCRATCH(state);
+	const struct layer_unpack_options options = {0};
+	const struct timespec nap = {.tv_nsec = 5000000};
+	struct layer_unpacker *u = NULL;
+	char ours[64] = "", theirs[64] = "";
+	int root = new_root(s), pipes[2];
+
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_ok(layer_unpacker_start(root, pipes[0], &options, &u, &err), &err);
+	/* Capabilities go last but one; five seconds are plenty. */
+	static const char mask[] = "CapEff:\t000000008800001b";
+	for (int i = 0; i < 1000 && strcmp(child_says("CapEff:"), mask) != 0; i++)
+		nanosleep(&nap, NULL);
+	assert_string_equal(child_says("CapEff:"), mask);
+	assert_string_equal(child_says("CapPrm:"), "CapPrm:\t000000008800001b");
+	assert_string_equal(child_says("NoNewPrivs:"), "NoNewPrivs:\t1");
+	assert_true(readlink("/proc/self/ns/net", ours, sizeof(ours) - 1) > 0);
+	read_child_link("ns/net", theirs, sizeof(theirs));
+	assert_string_not_equal(ours, theirs);
+	layer_unpacker_free(u);
+	close(pipes[0]);
+	close(pipes[1]);
+	close(root);
+}
+
 static int feed_slowly_and_die(void *arg)
 {
 	struct scratch *s = arg;
@@ -991,6 +1049,7 @@ int main(void)
 		WITH_SCRATCH(plain_archives_are_only_files),
 		WITH_SCRATCH(confined_unpacking_reports),
 		WITH_SCRATCH(confined_errors_come_back),
+		WITH_SCRATCH(the_child_is_confined),
 		WITH_SCRATCH(a_kill_in_the_midst_leaves_only_trash),
 		WITH_SCRATCH(processor_time_is_limited),
 	};

@@ -115,6 +115,17 @@ must_use int put_root(struct unpack *u, const struct tar_entry *e, struct err *e
 /* What has to wait until all entries are there. */
 must_use int put_finish(struct unpack *u, struct err *err);
 
+/* ---- confine.c ---- */
+
+struct confined {
+	int root, tar_fd, report_fd; /* besides 0-2 the descriptors that stay open */
+	pid_t parent;		     /* when it ends, so does the calling process */
+	unsigned cpu_seconds;
+};
+
+/* Confine the calling process, for good. On failure it is confined in part. */
+must_use int confine(const struct confined *c, struct err *err);
+
 /* ---- unpack.c ---- */
 
 /* With the defaults filled in. */
