@@ -92,22 +92,28 @@ static const struct {
 		"put a text that begins with '&' in quotes"},
 };
 
-/* The first tab in the indentation of the line of `at`, or r->end. */
-static size_t find_tab(const struct reader *r, size_t at)
+/* The first tab in the indentation of the lines from that of `at` to that of `to`; r->end. */
+static size_t find_tab(const struct reader *r, size_t at, size_t to)
 {
 	const char *text = r->lines.text.p;
 
 	while (at > r->base && text[at - 1] != '\n')
 		at--;
-	while (at < r->end && text[at] == ' ')
-		at++;
-	return at < r->end && text[at] == '\t' ? at : r->end;
+	do {
+		while (at < r->end && text[at] == ' ')
+			at++;
+		if (at < r->end && text[at] == '\t')
+			return at;
+		while (at < r->end && text[at++] != '\n')
+			;
+	} while (at < to && at < r->end);
+	return r->end;
 }
 
 static int fail_with_message(struct reader *r, const char *message, size_t from, size_t to)
 {
 	const char *text = message, *remedy = "";
-	size_t tab = find_tab(r, from);
+	size_t tab = find_tab(r, from, to);
 
 	/* Whatever libfyaml makes of it: the tab is what must go. */
 	if (tab < r->end)

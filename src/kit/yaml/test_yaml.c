@@ -107,6 +107,7 @@ static void mistakes_have_a_place_and_a_name(void **state)
 		{"a:\n\tb: c\n", "2:1: a tab is used as indentation"},
 		{"a:\n  - x\n\t- y\n", "3:1: a tab is used as indentation"},
 		{"a: [x,\n\ty]\n", "2:1: a tab is used as indentation"},
+		{"a: b\n\tc: d\n", "2:1: a tab is used as indentation"},
 		{"a: 'x\n", "1:5: single-quoted scalar without closing quote"},
 		{"a: 'x\nb: c\n", "1:4: wrongly indented single-quoted scalar"},
 		{"a: 'x' y\n", "1:8: invalid trailing content after single-quoted scalar"},
