@@ -84,7 +84,7 @@ static int check_owner(const char *path, const struct stat *st, struct err *err)
 	return 0;
 }
 
-int settings_open_data(const struct settings *settings, struct err *err)
+static int open_data(const struct settings *settings, struct err *err)
 {
 	mode_t mode = geteuid() == 0 ? 0711 : 0700;
 	const char *path = settings->data;
@@ -112,4 +112,14 @@ int settings_open_data(const struct settings *settings, struct err *err)
 	if ((st.st_mode & mode) != mode && fchmod(fd, st.st_mode | mode) < 0)
 		return err_sys(err, "change mode of %s", path);
 	return take_fd(&fd);
+}
+
+int settings_open_data(const struct settings *settings, struct err *err)
+{
+	int fd = open_data(settings, err);
+
+	/* What may not be used is the wrong one to have been named. */
+	if (fd == -ERR_DENIED && err)
+		err->kind = ERR_INPUT;
+	return fd == -ERR_DENIED ? -ERR_INPUT : fd;
 }
