@@ -28,7 +28,7 @@ static int read_text(const char *path, size_t limit, struct buf *ret, struct err
 	int r = file_read(AT_FDCWD, path, limit, ret, err);
 
 	if (r == -ERR_LIMIT)
-		return err_set(err, ERR_INPUT, "%s is larger than %zu bytes", path, limit);
+		return err_set(err, ERR_FAILED, "%s is larger than %zu bytes", path, limit);
 	return r;
 }
 
