@@ -10,6 +10,8 @@ from pathlib import Path
 
 GRACE_SECONDS = 3
 
+started = set()  # the ids of all processes that the tests started
+
 
 def mounts(folder):
     """Mount points of our own namespace that lie in the tests' folder or name it."""
@@ -36,8 +38,23 @@ def processes(folder, mark):
     return found
 
 
-def control_groups():
-    return {str(path) for path in Path("/sys/fs/cgroup").rglob("*spaceport*") if path.is_dir()}
+def control_groups(mark):
+    """Groups are called spaceport-PID-…, after the process that made them. Counted are those
+    of processes that the tests started, dead ones too, so that no other use of the program
+    on this machine is taken for a leak."""
+    found = set()
+    for path in Path("/sys/fs/cgroup").rglob("spaceport-*-*"):
+        pid = path.name.split("-")[1]
+        if pid.isdigit() and (int(pid) in started or has_mark(Path("/proc", pid), mark)):
+            found.add(str(path))
+    return found
+
+
+def has_mark(proc, mark):
+    try:
+        return mark.encode() in (proc / "environ").read_bytes()
+    except OSError:
+        return False  # ended meanwhile, or not ours to look at
 
 
 def network_namespaces():
@@ -58,7 +75,7 @@ class Watch:
         return {
             "mount": mounts(self.folder),
             "process": processes(self.folder, self.mark),
-            "control group": control_groups(),
+            "control group": control_groups(self.mark),
             "network namespace": network_namespaces(),
             "temporary file": temporary_files(self.folder),
         }

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import leaks
+
 MARK = "SPACEPORT_TEST_MARK"
 # What a company's or a laboratory's machine says about its network: passed on as it is.
 PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT",
@@ -86,6 +88,7 @@ class Process:
 
     def __init__(self, popen):
         self.popen = popen
+        leaks.started.add(popen.pid)
         self.lines, self.story = [], []
         self.threads = [threading.Thread(target=self.collect, args=pair, daemon=True)
                         for pair in ((popen.stdout, self.lines), (popen.stderr, self.story))]

@@ -35,9 +35,29 @@ class TestFolder:
     def test_a_dockerfile_that_is_a_folder(self, spaceport, make_space):
         spaceport.build(make_space(None, {"Dockerfile/x": ""})).failed(1, 2, says=["Dockerfile"])
 
-    def test_a_dockerfile_of_a_megabyte(self, spaceport, make_space):
-        many = "FROM scratch\nCOPY Dockerfile /\n" + "# a comment\n" * 100_000
-        spaceport.build(make_space(many), timeout=60).failed(1, says=["Dockerfile"])
+    @pytest.mark.parametrize("more", [
+        "# a comment\n" * 100_000,
+        ("LABEL a=b\n" + "# more\n" * 30) * 5000,
+        "LABEL a=" + "\\\n" * 500_000 + "b\n",
+    ], ids=["comments", "labels", "continuations"])
+    def test_a_dockerfile_of_a_megabyte(self, spaceport, make_space, more):
+        """Long, but right."""
+        space = make_space("FROM scratch\nCOPY Dockerfile /\n" + more)
+        assert spaceport.build(space, timeout=60).image
+
+    def test_a_megabyte_of_mistakes(self, spaceport, make_space):
+        many = "FROM scratch\n" + "# a comment\n" * 100_000 + "RUM x\n" * 1000
+        result = spaceport.build(make_space(many), timeout=60)
+        result.failed(1, says=["Dockerfile:100002", "RUM", "RUN"])
+        assert len(result.err) < 10_000
+
+    def test_a_megabyte_of_steps(self, spaceport, make_space):
+        many = "FROM busybox:latest\n" + "RUN true\n" * 100_000
+        spaceport.build(make_space(many), timeout=60).failed(1, says=["Dockerfile:", "10000"])
+
+    def test_a_dockerfile_beyond_measure(self, spaceport, make_space):
+        many = "FROM scratch\n" + "# a comment\n" * 500_000
+        spaceport.build(make_space(many), timeout=60).failed(1, says=["Dockerfile", "4194304"])
 
     def test_a_line_without_end(self, spaceport, make_space):
         long = "FROM busybox:latest\nRUN true " + "x" * 70_000 + "\n"
@@ -162,8 +182,9 @@ class TestConfiguration:
         ("registries: 5\n", ["registries"]),
         ("registries:\n  docker.io: { miror: x }\n", ["miror", "mirror"]),
         ("registries:\n\tdocker.io: {}\n", [":2"]),
-        ("[" * 200_000, [":1"]),
-    ], ids=["unknown key", "wrong kind", "unknown inner key", "tab", "nesting"])
+        ("registries: " + "[" * 60_000, [":1", "brackets"]),
+        ("[" * 200_000, ["65536 bytes"]),
+    ], ids=["unknown key", "wrong kind", "unknown inner key", "tab", "nesting", "size"])
     def test_mistakes(self, spaceport, make_space, folder, text, says):
         file = folder / "broken.yaml"
         file.write_text(text)
