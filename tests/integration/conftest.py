@@ -79,13 +79,16 @@ def layout():
 @pytest.fixture(scope="session")
 def registry():
     """Address of a real registry on loopback that has the base images."""
-    was_running = subprocess.run([ROOT / "tools/registry", "env"], capture_output=True,
-                                 check=False).returncode == 0
-    address = tool("tools/registry", "start").strip()
+    holder = subprocess.Popen([ROOT / "tools/registry", "hold"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              start_new_session=True)
+    address = holder.stdout.readline().strip()
+    if not address:
+        pytest.fail(f"tools/registry hold:\n{holder.communicate()[1]}")
     tool("tests/images/make", "--push", address)
     yield address
-    if not was_running:
-        tool("tools/registry", "stop")
+    holder.communicate()
+    assert holder.returncode == 0
 
 
 def write_config(path, mirror):
