@@ -19,7 +19,7 @@ static void add_item(struct arena *a, struct oci_list *list, char *item)
 	if (!list->items || is_full(list->count)) {
 		size_t room = list->count + 1 < FIRST_ROOM ? FIRST_ROOM : 2 * (list->count + 1);
 		char **items = arena_array(a, room, sizeof(*items));
-		if (list->count)
+		if (list->items)
 			memcpy(items, list->items, list->count * sizeof(*items));
 		list->items = items;
 	}
@@ -87,7 +87,7 @@ static struct oci_list copy_list(struct arena *a, const struct oci_list *from)
 	/* An empty list that is there stays told apart from one that is absent. */
 	if (from->items && !from->count)
 		to.items = arena_array(a, FIRST_ROOM, sizeof(*to.items));
-	for (size_t i = 0; i < from->count; i++)
+	for (size_t i = 0; from->items && i < from->count; i++)
 		oci_list_add(a, &to, str_of(from->items[i]));
 	return to;
 }
