@@ -20,6 +20,7 @@ static int replay_file(const char *path)
 
 	if (!f || !data) {
 		perror(path);
+		free(data);
 		return 1;
 	}
 	while ((n = fread(data + size, 1, cap - size, f)) > 0) {

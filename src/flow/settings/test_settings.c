@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/argv.h"
 #include "base/str.h"
 #include "os/dir.h"
@@ -22,7 +23,7 @@ static int place_fd = -1;
 static int make_place(void **state)
 {
 	(void)state;
-	memcpy(place + sizeof(place) - 7, "XXXXXX", 6);
+	snprintf(place, sizeof(place), "/tmp/test-settings-XXXXXX");
 	if (!mkdtemp(place))
 		return -1;
 	place_fd = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -40,7 +41,7 @@ static int remove_place(void **state)
 
 static void write_file(const char *path, const char *text)
 {
-	cleanup_free char *parent = strndup(path, (size_t)(strrchr(path, '/') - path));
+	cleanup_free char *parent = xstrndup(path, (size_t)(strrchr(path, '/') - path));
 	cleanup_close int dir = dir_make_all(place_fd, parent, 0755, NULL, NULL);
 
 	assert_true(dir >= 0);
@@ -152,95 +153,85 @@ static void every_key_is_read(void **state)
 	assert_int_equal(s.network, SETTINGS_NETWORK_NONE);
 }
 
+static const struct {
+	const char *text, *error, *hint;
+} mistakes[] = {
+	{"dta: /x\n", "1:1: unknown key \"dta\"", "did you mean data?"},
+	{"zzz: 1\n", "1:1: unknown key \"zzz\"", "the keys are listed in spaceport.yaml(5)"},
+	{"bild: {}\n", "1:1: unknown key \"bild\"", "did you mean build?"},
+	{"registry: {}\n", "1:1: unknown key \"registry\"", "did you mean registries?"},
+	{"build: {memroy: 1g}\n", "1:9: unknown key \"build.memroy\"",
+		"did you mean build.memory?"},
+	{"build.memory: 1g\n", "1:1: build.memory is a nested key", "write it below its group"},
+	{"build: 8GiB\n", "1:8: build must be a mapping, not a text", ""},
+	{"- data\n", "1:1: the file is a list, not a mapping of keys to values", ""},
+	{"data: x/y\n", "1:7: data: \"x/y\" is not an absolute path", ""},
+	{"data: /\n", "1:7: data: \"/\" cannot be used", ""},
+	{"data: [/x]\n", "1:7: data must be one value, not a list", ""},
+	{"credentials: /nowhere/auth.json\n",
+		"1:14: credentials: /nowhere/auth.json is not a file that can be read", ""},
+	{"ca_bundle: /\n", "1:12: ca_bundle: \"/\" cannot be used", ""},
+	{"runtime: ''\n", "1:10: runtime must be the name or the path of a program", ""},
+	{"runtime: ./crun\n", "1:10: runtime: \"./crun\" is not an absolute path", ""},
+	{"subids: 100000\n", "1:9: subids: \"100000\" is not a range of ids", "2000000:65536"},
+	{"subids: 100000:1000\n", "1:9: subids: 1000 ids are too few; images use ids up to 65535",
+		""},
+	{"subids: 1000:65536\n",
+		"1:9: subids: the range must lie between 65536 and 4294967294, clear of the host's own users",
+		""},
+	{"subids: 4294900000:70000\n",
+		"1:9: subids: the range must lie between 65536 and 4294967294, clear of the host's own users",
+		""},
+	{"http_proxy: a b\n", "1:13: http_proxy: a blank in the address", ""},
+	{"dns: 1.1.1.1\n", "1:6: dns must be a list of addresses, not a text", ""},
+	{"dns: [one]\n", "1:7: dns: \"one\" is not an IP address", ""},
+	{"dns: [[x]]\n", "1:7: dns: an address cannot be a list", ""},
+	{"build:\n  memory: lots\n", "2:11: build.memory: \"lots\" is not a size", "512MiB"},
+	{"build:\n  memory: 8\n", "2:11: build.memory: 8 bytes are too little for any build",
+		"8GiB"},
+	{"build:\n  cpus: -1\n", "2:9: build.cpus: \"-1\" is not a number of CPUs", "1.5"},
+	{"build:\n  cpus: 1.2345\n", "2:9: build.cpus: \"1.2345\" is not a number of CPUs", "1.5"},
+	{"build:\n  pids: x\n", "2:9: build.pids: \"x\" is not a number up to 4194304", ""},
+	{"build:\n  timeout: 30\n", "2:12: build.timeout: \"30\" is not a duration", "30m"},
+	{"network: host\n", "1:10: network: \"host\" is not one of pasta or none", ""},
+	{"registries: x\n", "1:13: registries must be a mapping of names, not a text", ""},
+	{"registries:\n  hub: x\n", "2:3: \"hub\" is not the name of a registry", "docker.io"},
+	{"registries:\n  Docker.io: x\n", "2:3: \"Docker.io\" is not the name of a registry", ""},
+	{"registries:\n  docker.io: 127.0.0.1:5000\n",
+		"2:14: the mirror of docker.io does not begin with http:// or https://",
+		"http://host:port"},
+	{"registries:\n  docker.io: http://\n", "2:14: the mirror of docker.io names no host", ""},
+	{"registries:\n  docker.io: {mirror: [http://a:b@c]}\n",
+		"2:24: the mirror of docker.io holds a user name or password; those belong into the credentials file",
+		""},
+	{"registries:\n  docker.io: {mirror: http://a?b}\n",
+		"2:23: the mirror of docker.io has a query or a fragment", ""},
+	{"registries:\n  docker.io: {mirrors: []}\n",
+		"2:15: unknown key \"mirrors\" of registry docker.io", "did you mean mirror?"},
+	{"registries:\n  docker.io: {insecure: yes}\n",
+		"2:25: insecure of docker.io must be true or false", ""},
+	{"registries:\n  docker.io: []\n",
+		"2:14: registry docker.io must be a mapping or an address, not a list", ""},
+	{"registries:\n  docker.io: {}\n  index.docker.io: {}\n",
+		"3:3: index.docker.io is another name of docker.io, which is there already", ""},
+	{"data: /x\ndata: /y\n", "2:1: the key \"data\" is there twice, first on line 1", ""},
+	{"\tdata: /x\n", "1:1: a tab is used as indentation", "spaces"},
+};
+
 static void mistakes_have_a_place(void **state)
 {
-	static const struct {
-		const char *text, *error, *hint;
-	} rows[] = {
-		{"dta: /x\n", "1:1: unknown key \"dta\"", "did you mean data?"},
-		{"zzz: 1\n", "1:1: unknown key \"zzz\"",
-			"the keys are listed in spaceport.yaml(5)"},
-		{"bild: {}\n", "1:1: unknown key \"bild\"", "did you mean build?"},
-		{"registry: {}\n", "1:1: unknown key \"registry\"", "did you mean registries?"},
-		{"build: {memroy: 1g}\n", "1:9: unknown key \"build.memroy\"",
-			"did you mean build.memory?"},
-		{"build.memory: 1g\n", "1:1: build.memory is a nested key",
-			"write it below its group"},
-		{"build: 8GiB\n", "1:8: build must be a mapping, not a text", ""},
-		{"- data\n", "1:1: the file is a list, not a mapping of keys to values", ""},
-		{"data: x/y\n", "1:7: data: \"x/y\" is not an absolute path", ""},
-		{"data: /\n", "1:7: data: \"/\" cannot be used", ""},
-		{"data: [/x]\n", "1:7: data must be one value, not a list", ""},
-		{"credentials: /nowhere/auth.json\n",
-			"1:14: credentials: /nowhere/auth.json is not a file that can be read", ""},
-		{"ca_bundle: /\n", "1:12: ca_bundle: \"/\" cannot be used", ""},
-		{"runtime: ''\n", "1:10: runtime must be the name or the path of a program", ""},
-		{"runtime: ./crun\n", "1:10: runtime: \"./crun\" is not an absolute path", ""},
-		{"subids: 100000\n", "1:9: subids: \"100000\" is not a range of ids",
-			"2000000:65536"},
-		{"subids: 100000:1000\n",
-			"1:9: subids: 1000 ids are too few; images use ids up to 65535", ""},
-		{"subids: 1000:65536\n",
-			"1:9: subids: the range must lie between 65536 and 4294967294, clear of the host's own users",
-			""},
-		{"subids: 4294900000:70000\n",
-			"1:9: subids: the range must lie between 65536 and 4294967294, clear of the host's own users",
-			""},
-		{"http_proxy: a b\n", "1:13: http_proxy: a blank in the address", ""},
-		{"dns: 1.1.1.1\n", "1:6: dns must be a list of addresses, not a text", ""},
-		{"dns: [one]\n", "1:7: dns: \"one\" is not an IP address", ""},
-		{"dns: [[x]]\n", "1:7: dns: an address cannot be a list", ""},
-		{"build:\n  memory: lots\n", "2:11: build.memory: \"lots\" is not a size",
-			"512MiB"},
-		{"build:\n  memory: 8\n",
-			"2:11: build.memory: 8 bytes are too little for any build", "8GiB"},
-		{"build:\n  cpus: -1\n", "2:9: build.cpus: \"-1\" is not a number of CPUs", "1.5"},
-		{"build:\n  cpus: 1.2345\n", "2:9: build.cpus: \"1.2345\" is not a number of CPUs",
-			"1.5"},
-		{"build:\n  pids: x\n", "2:9: build.pids: \"x\" is not a number up to 4194304", ""},
-		{"build:\n  timeout: 30\n", "2:12: build.timeout: \"30\" is not a duration", "30m"},
-		{"network: host\n", "1:10: network: \"host\" is not one of pasta or none", ""},
-		{"registries: x\n", "1:13: registries must be a mapping of names, not a text", ""},
-		{"registries:\n  hub: x\n", "2:3: \"hub\" is not the name of a registry",
-			"docker.io"},
-		{"registries:\n  Docker.io: x\n",
-			"2:3: \"Docker.io\" is not the name of a registry", ""},
-		{"registries:\n  docker.io: 127.0.0.1:5000\n",
-			"2:14: the mirror of docker.io does not begin with http:// or https://",
-			"http://host:port"},
-		{"registries:\n  docker.io: http://\n",
-			"2:14: the mirror of docker.io names no host", ""},
-		{"registries:\n  docker.io: {mirror: [http://a:b@c]}\n",
-			"2:24: the mirror of docker.io holds a user name or password; those belong into the credentials file",
-			""},
-		{"registries:\n  docker.io: {mirror: http://a?b}\n",
-			"2:23: the mirror of docker.io has a query or a fragment", ""},
-		{"registries:\n  docker.io: {mirrors: []}\n",
-			"2:15: unknown key \"mirrors\" of registry docker.io",
-			"did you mean mirror?"},
-		{"registries:\n  docker.io: {insecure: yes}\n",
-			"2:25: insecure of docker.io must be true or false", ""},
-		{"registries:\n  docker.io: []\n",
-			"2:14: registry docker.io must be a mapping or an address, not a list", ""},
-		{"registries:\n  docker.io: {}\n  index.docker.io: {}\n",
-			"3:3: index.docker.io is another name of docker.io, which is there already",
-			""},
-		{"data: /x\ndata: /y\n", "2:1: the key \"data\" is there twice, first on line 1",
-			""},
-		{"\tdata: /x\n", "1:1: a tab is used as indentation", "spaces"},
-	};
 	cleanup(arena_done) struct arena a = {0};
 	struct settings s = {.file = "untouched"};
 
 	(void)state;
-	for (size_t i = 0; i < array_size(rows); i++) {
+	for (size_t i = 0; i < array_size(mistakes); i++) {
 		struct err err = {0};
-		assert_int_equal(load_as(&a, 1000, rows[i].text, NULL, &s, &err), -ERR_INPUT);
+		assert_int_equal(load_as(&a, 1000, mistakes[i].text, NULL, &s, &err), -ERR_INPUT);
 		assert_string_equal(
 			err.text, arena_printf(&a, "%s/.config/spaceport/spaceport.yaml:%s", place,
-					  rows[i].error));
-		if (!strstr(err.hint, rows[i].hint))
-			assert_string_equal(err.hint, rows[i].hint);
+					  mistakes[i].error));
+		if (!strstr(err.hint, mistakes[i].hint))
+			assert_string_equal(err.hint, mistakes[i].hint);
 		assert_null(strstr(err.hint, "a:b@")); /* a password is not shown */
 		assert_string_equal(s.file, "untouched");
 	}
