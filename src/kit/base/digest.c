@@ -116,7 +116,7 @@ const char *digest_hex(const struct digest *d, char hex[static DIGEST_HEX_SIZE])
 
 const char *digest_text(const struct digest *d, char text[static DIGEST_TEXT_SIZE])
 {
-	memcpy(text, "sha256:", 7);
+	memcpy(text, "sha256:", sizeof("sha256:"));
 	digest_hex(d, text + 7);
 	return text;
 }

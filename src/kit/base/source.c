@@ -50,9 +50,10 @@ static void add_printable(struct buf *ret, struct str s)
 		unsigned char c = (unsigned char)s.p[i];
 		if (c == '\t')
 			buf_add_char(ret, ' ');
+		else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8))
+			buf_add_char(ret, '?');
 		else
-			buf_add_char(
-				ret, c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8) ? '?' : (char)c);
+			buf_add_char(ret, s.p[i]);
 	}
 }
 

@@ -177,7 +177,7 @@ static void arena_values_are_apart_and_zero(void **state)
 		assert_int_equal((uintptr_t)parts[i] % 8, 0);
 	}
 	for (int i = 0; i < 100; i++)
-		assert_int_equal(parts[i][i * 100], (char)i);
+		assert_int_equal(parts[i][(size_t)i * 100], (char)i);
 	assert_string_equal(arena_printf(&a, "%s-%d", "x", 5), "x-5");
 	int *numbers = NULL;
 	size_t cap = 0;
