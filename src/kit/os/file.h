@@ -29,7 +29,10 @@ must_use int file_write_fd(int fd, struct str data, struct err *err);
 must_use int file_replace(
 	int dirfd, const char *path, struct str data, mode_t mode, struct err *err);
 
-/* Copy bytes between descriptors inside the kernel where it can; until end of file. */
+/*
+ * Copy bytes between descriptors inside the kernel where it can; until end of file. On a file
+ * system that shares blocks (XFS, btrfs) nothing is copied: copy_file_range(2) makes a clone.
+ */
 must_use int file_copy(int from, int to, uint64_t *ret_bytes, struct err *err);
 
 #endif
