@@ -290,6 +290,13 @@ int64_t mtime_of(int dir, const char *path)
 	return stat_ns(&st.st_mtim);
 }
 
+void expect_tree(int dir, const char *text)
+{
+	cleanup_free char *found = show(dir, true);
+
+	assert_string_equal(found, text);
+}
+
 /* ---- Patterns ---- */
 
 static bool rules_match(const void *arg, struct str path, const bool *parent, bool *state)
@@ -346,4 +353,54 @@ struct tree_selection *selected(int root, const char *a, const char *b)
 	if (tree_select(root, sources, b ? 2 : 1, &options, &s, &err) < 0)
 		fail_msg("%s", err.text);
 	return s;
+}
+
+/* ---- Copying ---- */
+
+struct trees make_trees(int top)
+{
+	put_dir(top, "context", 0755);
+	put_dir(top, "image", 0755);
+	return (struct trees){sub(top, "context"), sub(top, "image")};
+}
+
+void close_trees(struct trees t)
+{
+	close(t.context);
+	close(t.image);
+}
+
+int copy_with(struct trees t, const char *a, const char *b, const struct tree_copy_options *options,
+	struct err *err)
+{
+	cleanup(tree_selection_free) struct tree_selection *s = selected(t.context, a, b);
+	cleanup(tree_feed_free) struct tree_feed *feed = tree_feed_local(s);
+
+	err_clear(err);
+	return tree_copy(feed, t.image, options, err);
+}
+
+struct tree_copy_options copy_to(const char *dest)
+{
+	return (struct tree_copy_options){
+		.dest = dest, .dest_is_dir = str_ends(str_of(dest), STR("/"))};
+}
+
+void copy(struct trees t, const char *a, const char *b, const char *dest)
+{
+	struct tree_copy_options options = copy_to(dest);
+	struct err err = {0};
+
+	if (copy_with(t, a, b, &options, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+void copy_fails(struct trees t, const char *a, const char *b, const char *dest, const char *text)
+{
+	struct tree_copy_options options = copy_to(dest);
+	struct err err = {0};
+
+	assert_true(copy_with(t, a, b, &options, &err) < 0);
+	if (!strstr(err.text, text))
+		fail_msg("\"%s\"", err.text);
 }

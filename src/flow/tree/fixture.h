@@ -43,6 +43,8 @@ int sub(int root, const char *path);
 char *show(int dir, bool with_owners);
 /* One entry's line by the same rules, without its path; "missing" when there is none. */
 const char *show_one(int dir, const char *path);
+/* show() with owners is this text. */
+void expect_tree(int dir, const char *text);
 int64_t mtime_of(int dir, const char *path);
 
 /* Patterns as in .dockerignore, of fnmatch(3)'s kind. */
@@ -55,5 +57,23 @@ bool rules_wildcard(struct str pattern, struct str name);
 
 /* tree_select() of one or two sources that must succeed. */
 struct tree_selection *selected(int root, const char *a, const char *b);
+
+/* What is copied, and the image: two directories in that of the test. */
+struct trees {
+	int context, image;
+};
+
+struct trees make_trees(int top);
+void close_trees(struct trees t);
+
+/* The options of a COPY to dest, which is a directory when it ends with a slash. */
+struct tree_copy_options copy_to(const char *dest);
+/* COPY a [b]: what it returns. */
+int copy_with(struct trees t, const char *a, const char *b, const struct tree_copy_options *options,
+	struct err *err);
+/* COPY a [b] dest, which must succeed. */
+void copy(struct trees t, const char *a, const char *b, const char *dest);
+/* The same, which must fail with an error that holds the text. */
+void copy_fails(struct trees t, const char *a, const char *b, const char *dest, const char *text);
 
 #endif
