@@ -161,7 +161,8 @@ static int check_blob(const struct oci_descriptor *expected, uint64_t size,
 
 	if (size == expected->size && digest_eq(got, &expected->digest))
 		return 0;
-	return err_set(err, ERR_FAILED, "expected %s of %llu bytes, got %s of %llu",
+	return err_set(err, ERR_FAILED,
+		"wrong digest or size: expected %s of %llu bytes, got %s of %llu",
 		digest_text(&expected->digest, wanted), (unsigned long long)expected->size,
 		digest_text(got, text), (unsigned long long)size);
 }
@@ -289,7 +290,7 @@ static int find_images(struct import *import, struct err *err)
 				     "(OCI layout) in it");
 	}
 	if (r == 0 && !import->count)
-		r = err_set(err, ERR_INPUT, "%s: there is no image for %s/%s in it",
+		r = err_set(err, ERR_MISSING, "%s: no image for platform %s/%s in it",
 			import->file.path, import->platform.os, import->platform.architecture);
 	return r;
 }

@@ -5,13 +5,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "os/file.h"
 #include "os/lock.h"
 
-enum { TRIES = 5, DEFAULT_RETRY_MS = 500, READ_BYTES = 256 << 10 };
+enum { TRIES = 5, READ_BYTES = 256 << 10 };
 
 /* After so much progress a broken connection is an accident and not a habit. */
 #define FRESH_START_BYTES ((uint64_t)8 << 20)
@@ -151,8 +150,10 @@ static int on_body(void *arg, const struct net_response *r, struct str piece, st
 	piece = str_from_index(piece, skip);
 	if (piece.n > size - blob->done) {
 		blob->is_wrong = true;
-		return err_set(err, ERR_NETWORK,
-			"sends more than the %" PRIu64 " bytes that the manifest says", size);
+		(void)err_set(err, ERR_NETWORK,
+			"wrong size: sends more than the %" PRIu64 " bytes that the manifest says",
+			size);
+		return registry_hint_wrong(err);
 	}
 	if (!piece.n)
 		return 0;
@@ -171,9 +172,8 @@ static bool is_cancelled(void *arg)
 /* ---- Tries ---- */
 
 static int try_once(
-	struct blob *blob, struct endpoint *endpoint, bool *ret_may_retry, struct err *err)
+	struct blob *blob, struct endpoint *endpoint, struct net_response *answer, struct err *err)
 {
-	cleanup(net_response_done) struct net_response answer = {0};
 	char name[DIGEST_TEXT_SIZE];
 	uint64_t size = blob->options.descriptor->size;
 	const struct registry_want want = {.kind = "blobs",
@@ -185,45 +185,32 @@ static int try_once(
 		.arg = blob};
 
 	blob->has_begun = false;
-	int r = endpoint_get(blob->options.registry, endpoint, &want, &answer, err);
-	*ret_may_retry = answer.may_retry;
+	int r = endpoint_get(blob->options.registry, endpoint, &want, answer, err);
 	if (r < 0)
 		return r;
 	if (blob->done < size) {
-		*ret_may_retry = true;
-		return err_set(err, ERR_NETWORK, "%s: sent %" PRIu64 " of %" PRIu64 " bytes",
-			buf_text(&answer.url), blob->done, size);
+		answer->may_retry = true;
+		(void)err_set(err, ERR_NETWORK, "%s: sent %" PRIu64 " of %" PRIu64 " bytes",
+			buf_text(&answer->url), blob->done, size);
+		return registry_hint_wrong(err);
 	}
 	return 0;
-}
-
-/* Half a second, one, two, …; a cancelled wait ends at once. */
-static void wait_before(struct blob *blob, int attempt)
-{
-	unsigned ms = blob->options.registry->source->retry_ms;
-	unsigned left = (ms ? ms : DEFAULT_RETRY_MS) << (attempt - 1);
-
-	while (left && !is_cancelled(blob)) {
-		unsigned part = left < 200 ? left : 200;
-		struct timespec time = {.tv_nsec = part * 1000000L};
-		(void)nanosleep(&time, NULL); /* a signal only shortens it */
-		left -= part;
-	}
 }
 
 static int fetch_from(struct blob *blob, struct endpoint *endpoint, struct err *err)
 {
 	for (int attempt = 1;; attempt++) {
+		cleanup(net_response_done) struct net_response answer = {0};
 		uint64_t before = blob->done;
-		bool may_retry = false;
-		int r = try_once(blob, endpoint, &may_retry, err);
-		if (r == 0 || !may_retry)
+		int r = try_once(blob, endpoint, &answer, err);
+		if (r == 0)
 			return r;
 		if (blob->done - before >= FRESH_START_BYTES)
 			attempt = 1;
-		if (attempt == TRIES)
+		if (attempt == TRIES && answer.may_retry)
 			return err_wrap(err, "after %d tries", TRIES);
-		wait_before(blob, attempt);
+		if (!registry_wait(blob->options.registry, &answer, attempt))
+			return r;
 	}
 }
 
@@ -237,9 +224,10 @@ static int verify(struct blob *blob, const struct endpoint *endpoint, struct err
 	if (digest_eq(&digest, &expected->digest))
 		return 0;
 	blob->is_wrong = true;
-	return err_set(err, ERR_NETWORK, "%s/v2/%s/blobs: expected %s of %" PRIu64 " bytes, got %s",
+	(void)err_set(err, ERR_NETWORK, "%s/v2/%s/blobs: wrong digest: expected %s, got %s",
 		endpoint->base, endpoint->repository, digest_text(&expected->digest, wanted),
-		expected->size, digest_text(&digest, got));
+		digest_text(&digest, got));
+	return registry_hint_wrong(err);
 }
 
 /* What came was not the blob. */

@@ -214,9 +214,10 @@ struct image_transfer {
 
 /*
  * Ask the registry for `reference` and make it an image of the store, named so. Layers the
- * sink has already are not fetched. Errors: ERR_MISSING (no such image; every place asked
- * is named), ERR_DENIED, ERR_NETWORK, ERR_LIMIT, ERR_CANCELLED, ERR_INPUT (no image for this
- * platform) and those of the sink. Nothing is left running in any case.
+ * sink has already are not fetched. Errors: ERR_MISSING (no such image, or
+ * none for this platform; every place asked is named), ERR_DENIED, ERR_NETWORK, ERR_LIMIT,
+ * ERR_FAILED (a broken image), ERR_CANCELLED, ERR_INPUT and those of the sink. Nothing is left
+ * running in any case.
  */
 must_use int image_pull(struct image_store *store, struct arena *a,
 	const struct oci_reference *reference, const struct image_transfer *transfer,

@@ -44,7 +44,7 @@ enum { CONFIG_MAX_BYTES = 8 << 20 };
 
 /* Does it describe as many layers as there are? ERR_INPUT. */
 must_use int config_check(const struct oci_config *config, size_t layers, struct err *err);
-/* Is it for this machine? ERR_INPUT. */
+/* Is it for this machine? ERR_MISSING. */
 must_use int config_check_platform(
 	const struct oci_config *config, const struct oci_platform *wanted, struct err *err);
 

@@ -7,9 +7,10 @@
 
 enum { TOKEN_ANSWER_MAX = 1 << 20 };
 
-static int refused(const struct endpoint *endpoint, struct err *err, const char *why)
+static int refused(const struct endpoint *endpoint, int status, const char *why, struct err *err)
 {
-	(void)err_set(err, ERR_DENIED, "%s/v2/%s: %s", endpoint->base, endpoint->repository, why);
+	(void)err_set(err, ERR_DENIED, "%s/v2/%s: %s (%d)", endpoint->base, endpoint->repository,
+		why, status);
 	endpoint_hint_login(endpoint, err);
 	return -(int)err->kind;
 }
@@ -124,11 +125,12 @@ static int fetch_token(struct registry *registry, const struct endpoint *endpoin
 	if (r < 0)
 		return r;
 	if (answer.status == 400 || answer.status == 401 || answer.status == 403)
-		return refused(endpoint, err,
+		return refused(endpoint, answer.status,
 			has_credentials ? "the credentials for it were refused"
-					: "access without a login was refused");
+					: "access without a login was refused",
+			err);
 	if (answer.status != 200)
-		return err_set(err, ERR_NETWORK, "%s: answered %d when asked for a token",
+		return err_set(err, ERR_NETWORK, "%s: answer %d when asked for a token",
 			buf_text(&answer.url), answer.status);
 	r = parse_token(registry->arena, buf_str(&answer.body), ret, err);
 	if (r < 0) {
@@ -159,7 +161,8 @@ int endpoint_log_in(struct registry *registry, struct endpoint *endpoint,
 
 	endpoint->authorization = NULL;
 	if (challenge.scheme == CHALLENGE_NONE)
-		return refused(endpoint, err, "a login is wanted, by no known method");
+		return refused(
+			endpoint, refusal->status, "a login is wanted, by no known method", err);
 	if (registry->source->credentials)
 		r = credentials_find(registry->arena, registry->source->credentials,
 			endpoint->registry, endpoint->repository, &credentials, err);
@@ -169,7 +172,7 @@ int endpoint_log_in(struct registry *registry, struct endpoint *endpoint,
 		who = &credentials;
 	if (challenge.scheme == CHALLENGE_BASIC) {
 		if (!who || !who->user[0])
-			return refused(endpoint, err, "a login is wanted");
+			return refused(endpoint, refusal->status, "a login is wanted", err);
 		endpoint->authorization = credentials_basic(registry->arena, who);
 		return 0;
 	}

@@ -22,8 +22,8 @@ int config_check_platform(
 	/* Images made from nothing often do not say. */
 	if (!made_for->architecture[0] || oci_platform_matches(wanted, made_for))
 		return 0;
-	return err_set(err, ERR_INPUT, "it is an image for %s/%s, and not for %s/%s", made_for->os,
-		made_for->architecture, wanted->os, wanted->architecture);
+	return err_set(err, ERR_MISSING, "no image for platform %s/%s: it is for %s/%s", wanted->os,
+		wanted->architecture, made_for->os, made_for->architecture);
 }
 
 static enum decompress_kind kind_of(enum oci_media media)

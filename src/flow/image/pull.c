@@ -45,14 +45,16 @@ static int no_platform(const struct pull *pull, struct err *err)
 
 	for (size_t i = 0; i < index->manifest_count; i++) {
 		const struct oci_platform *p = &index->manifests[i].platform;
-		if (!p->os[0] || strcmp(p->os, "unknown") == 0)
+		if (!p->os[0] || strcmp(p->os, "unknown") == 0 ||
+			index->manifests[i].media != OCI_MEDIA_MANIFEST)
 			continue;
 		buf_printf(&offers, "%s%s/%s%s%s", offers.len ? ", " : "", p->os, p->architecture,
 			p->variant[0] ? "/" : "", p->variant);
 	}
-	return err_set(err, ERR_INPUT, "there is no image for %s/%s, only for: %s",
+	(void)err_set(err, ERR_MISSING, "there is no image for the platform %s/%s, only for: %s",
 		pull->platform.os, pull->platform.architecture,
 		offers.len ? offers.data : "none that is named");
+	return err_hint(err, "name an image or a tag that is made for this machine's processor");
 }
 
 static int resolve(struct pull *pull, struct err *err)
@@ -142,7 +144,13 @@ static int check_config(struct pull *pull, struct err *err)
 		err->kind = ERR_NETWORK; /* the registry's mistake, not the user's */
 		return -ERR_NETWORK;
 	}
-	return r < 0 ? r : config_check_platform(&pull->config, &pull->platform, err);
+	if (r == 0)
+		r = config_check_platform(&pull->config, &pull->platform, err);
+	if (r == -ERR_INPUT) {
+		err->kind = ERR_MISSING; /* nothing is wrong, but nothing fits */
+		return -ERR_MISSING;
+	}
+	return r;
 }
 
 /* ---- Layers ---- */

@@ -2,11 +2,18 @@
 #include "image/registry.h"
 
 #include <string.h>
+#include <time.h>
 
+#include "base/number.h"
 #include "image/internal.h"
 #include "json/json.h"
 
-enum { MANIFEST_MAX_BYTES = 4 << 20, MANIFEST_TRIES = 3 };
+enum {
+	MANIFEST_MAX_BYTES = 4 << 20,
+	MANIFEST_TRIES = 3,
+	DEFAULT_RETRY_MS = 500,
+	MAX_WAIT_SECONDS = 30,
+};
 
 static const char manifest_types[] = "application/vnd.oci.image.index.v1+json, "
 				     "application/vnd.docker.distribution.manifest.list.v2+json, "
@@ -155,7 +162,7 @@ int endpoint_get(struct registry *registry, struct endpoint *endpoint,
 		return r;
 	if (ret->status == 200 || ret->status == 206)
 		return 0;
-	ret->may_retry = ret->status >= 500;
+	ret->may_retry = ret->status >= 500 || ret->status == 429;
 	return status_error(endpoint, ret, err);
 }
 
@@ -184,21 +191,36 @@ static bool is_told_by_next(const struct registry *registry, size_t i)
 	       registry->endpoints[i + 1].has_answered;
 }
 
+/* Whoever has answered knows more than whoever could not be reached. */
+static const struct err *most_telling(const struct registry *registry)
+{
+	const struct err *last = NULL;
+
+	for (size_t i = 0; i < registry->count; i++) {
+		const struct endpoint *endpoint = &registry->endpoints[i];
+		if (endpoint->err.kind == ERR_NONE || is_told_by_next(registry, i))
+			continue;
+		if (endpoint->has_answered && endpoint->err.hint[0])
+			return &endpoint->err;
+		last = &endpoint->err;
+	}
+	return last;
+}
+
 int registry_failed(struct registry *registry, struct err *err)
 {
 	cleanup(buf_done) struct buf all = {0};
-	const struct err *last = NULL;
+	const struct err *telling = most_telling(registry);
 
 	for (size_t i = 0; i < registry->count; i++) {
 		const struct err *said = &registry->endpoints[i].err;
 		if (said->kind == ERR_NONE || is_told_by_next(registry, i))
 			continue;
 		buf_printf(&all, "%s%s", all.len ? "; " : "", said->text);
-		last = said;
 	}
-	if (!last)
+	if (!telling)
 		return err_set(err, ERR_BUG, "no registry was asked");
-	struct err why = *last;
+	struct err why = *telling;
 	(void)err_set(err, why.kind, "%s", buf_text(&all));
 	if (why.hint[0])
 		(void)err_hint(err, "%s", why.hint);
@@ -214,6 +236,40 @@ static void tell(struct registry *registry, const struct endpoint *endpoint)
 		registry->watcher->on_progress(registry->watcher->arg, &progress);
 }
 
+/* Seconds that the answer asks us to wait (RFC 9110, 10.2.3); a date counts as nothing said. */
+static uint64_t retry_after(const struct net_response *answer)
+{
+	const char *header = net_header(answer, "Retry-After", 0);
+	uint64_t seconds = 0;
+
+	return header && parse_u64(str_of(header), UINT32_MAX, &seconds) ? seconds : 0;
+}
+
+static bool is_cancelled(const struct registry *registry)
+{
+	const struct image_watcher *watcher = registry->watcher;
+
+	return watcher->is_cancelled && watcher->is_cancelled(watcher->arg);
+}
+
+bool registry_wait(const struct registry *registry, const struct net_response *answer, int attempt)
+{
+	uint64_t base = registry->source->retry_ms ? registry->source->retry_ms : DEFAULT_RETRY_MS;
+	uint64_t left = base << (attempt - 1), asked = retry_after(answer);
+
+	if (!answer->may_retry || asked > MAX_WAIT_SECONDS)
+		return false;
+	if (asked * 1000 > left)
+		left = asked * 1000;
+	while (left && !is_cancelled(registry)) {
+		uint64_t part = left < 200 ? left : 200;
+		struct timespec time = {.tv_nsec = (long)part * 1000000L};
+		(void)nanosleep(&time, NULL); /* a signal only shortens it */
+		left -= part;
+	}
+	return true;
+}
+
 static int get_manifest(struct registry *registry, struct endpoint *endpoint, const char *name,
 	struct net_response *ret, struct err *err)
 {
@@ -223,15 +279,22 @@ static int get_manifest(struct registry *registry, struct endpoint *endpoint, co
 		.max_bytes = MANIFEST_MAX_BYTES,
 		.is_cancelled = registry->watcher->is_cancelled,
 		.arg = registry->watcher->arg};
-	int r = 0;
+	int r;
 
 	tell(registry, endpoint);
-	for (int i = 0; i < MANIFEST_TRIES; i++) {
+	for (int attempt = 1;; attempt++) {
 		r = endpoint_get(registry, endpoint, &want, ret, err);
-		if (r == 0 || !ret->may_retry || !ret->status)
-			break;
+		if (r == 0 || !ret->status || attempt == MANIFEST_TRIES ||
+			!registry_wait(registry, ret, attempt))
+			return r;
 	}
-	return r;
+}
+
+int registry_hint_wrong(struct err *err)
+{
+	return err_hint(err, "the registry, or a proxy on the way to it, sends something else than "
+			     "the image: try again later, or name another mirror for it under "
+			     "`registries` in spaceport.yaml");
 }
 
 static int check_digest(
@@ -241,8 +304,9 @@ static int check_digest(
 
 	if (digest_eq(expected, got))
 		return 0;
-	return err_set(err, ERR_NETWORK, "%s is %s, but what came is %s", who,
+	(void)err_set(err, ERR_NETWORK, "wrong digest: %s is %s, but what came is %s", who,
 		digest_text(expected, expected_text), digest_text(got, got_text));
+	return registry_hint_wrong(err);
 }
 
 static int check_document(const struct net_response *answer, const struct oci_descriptor *expected,
@@ -251,9 +315,11 @@ static int check_document(const struct net_response *answer, const struct oci_de
 	struct digest said;
 	const char *header = net_header(answer, "Docker-Content-Digest", 0);
 
-	if (expected && expected->size && expected->size != answer->body.len)
-		return err_set(err, ERR_NETWORK, "%zu bytes came instead of %llu", answer->body.len,
-			(unsigned long long)expected->size);
+	if (expected && expected->size && expected->size != answer->body.len) {
+		(void)err_set(err, ERR_NETWORK, "wrong size: %zu bytes came instead of %llu",
+			answer->body.len, (unsigned long long)expected->size);
+		return registry_hint_wrong(err);
+	}
 	if (expected)
 		return check_digest(&expected->digest, got, "the manifest asked for", err);
 	/* Other algorithms are the registry's own business. */

@@ -78,8 +78,20 @@ void endpoint_hint_login(const struct endpoint *endpoint, struct err *err);
 
 /* The i-th endpoint to ask, or NULL for one that has nothing to add. */
 struct endpoint *registry_endpoint(struct registry *registry, size_t i);
-/* None was of use: one error that tells what each said, and the kind and remedy of the last. */
+/*
+ * None was of use: one error that tells what each said, with the kind and the remedy of the first
+ * that has answered and has a remedy, or else of the last.
+ */
 int registry_failed(struct registry *registry, struct err *err);
+/* The remedy where what came is not what was asked for. Returns -kind. */
+int registry_hint_wrong(struct err *err);
+
+/*
+ * Wait before the next attempt: half a second after the first, then one, two, …, and as long as
+ * the answer's Retry-After wants. Returns false, at once, if another attempt is no use or would
+ * have to wait for too long. A cancelled wait ends at once.
+ */
+bool registry_wait(const struct registry *registry, const struct net_response *answer, int attempt);
 
 /* A manifest or an index, verified and parsed. */
 struct registry_document {

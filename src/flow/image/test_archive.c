@@ -280,7 +280,7 @@ static void damaged_oci_layouts(void **state)
 	twisted[fake.layers[1].data.len / 2] ^= 1;
 	items[6].data.p = twisted;
 	write_tar(items, false);
-	assert_fails(ERR_FAILED, "expected sha256:");
+	assert_fails(ERR_FAILED, "wrong digest or size: expected sha256:");
 	items[6] = items[7];
 	items[7].name = NULL;
 	write_tar(items, false);
@@ -288,15 +288,15 @@ static void damaged_oci_layouts(void **state)
 	items = oci_items(&fake.index, "index.v1+json", "");
 	items[3].data = STR("{}");
 	write_tar(items, false);
-	assert_fails(ERR_FAILED, "expected sha256:");
+	assert_fails(ERR_FAILED, "wrong digest or size: expected sha256:");
 	write_tar(oci_items(&fake.manifest, "index.v1+json", ""), false);
 	assert_fails(ERR_INPUT, "but the document calls itself");
 	write_tar(oci_items(&fake.manifest, "manifest.v1+json",
 			  ",\"platform\":{\"os\":\"linux\",\"architecture\":\"z80\"}"),
 		false);
-	assert_fails(ERR_INPUT, "there is no image for linux/");
+	assert_fails(ERR_MISSING, "no image for platform linux/");
 	write_tar(oci_items(&fake.manifest, "other.v1+json", ""), false);
-	assert_fails(ERR_INPUT, "there is no image for linux/");
+	assert_fails(ERR_MISSING, "no image for platform linux/");
 }
 
 static void damaged_docker_archives(void **state)

@@ -299,7 +299,7 @@ static void wrong_content(void **state)
 		{FAKE_DAMAGED, ERR_FAILED, "damaged gzip data"},
 		{FAKE_WRONG_TYPE, ERR_NETWORK, "but the document calls itself"},
 		{FAKE_WRONG_DIGEST, ERR_NETWORK, "but what came is"},
-		{FAKE_OTHER_PLATFORM, ERR_INPUT, "only for: linux/z80"},
+		{FAKE_OTHER_PLATFORM, ERR_MISSING, "only for: linux/z80"},
 		{FAKE_HUGE, ERR_LIMIT, "sent more than the 4194304 bytes expected"},
 		{FAKE_HTML, ERR_NETWORK, "JSON line 1"},
 		{FAKE_NOT_FOUND, ERR_MISSING, "not found (manifest unknown)"},

@@ -84,7 +84,8 @@ static int find_kind(
 	if (!media_type.n)
 		media_type = content_type;
 	if (!str_eq(content_type, media_type))
-		return err_set(err, ERR_INPUT, "sent as %.*s, but the document calls itself %.*s",
+		return err_set(err, ERR_INPUT,
+			"media type %.*s was announced, but the document calls itself %.*s",
 			STR_ARG(content_type), STR_ARG(media_type));
 	if (has_index == has_manifest)
 		return err_set(err, ERR_INPUT, "%s",

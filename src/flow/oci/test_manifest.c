@@ -88,7 +88,8 @@ static const struct {
 	{MANIFEST, "{\"schemaVersion\":2,\"manifests\":[]," BODY,
 		"image manifest: the document is an index and a manifest at once"},
 	{INDEX, "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST "\"," BODY,
-		"image manifest: sent as " INDEX ", but the document calls itself " MANIFEST},
+		"image manifest: media type " INDEX
+		" was announced, but the document calls itself " MANIFEST},
 	{INDEX, "{\"schemaVersion\":2," BODY,
 		"image manifest: the document has the fields of an image manifest, but is " INDEX},
 	{"", "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST "\",\"manifests\":[]}",

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+
 #include "base/alloc.h"
 #include "store/internal.h"
 
@@ -26,12 +28,9 @@ static int unpack_into(struct layer_draft *draft, const struct layer_key *key,
 
 	int r = layer_unpack_confined(
 		layer_draft_fs(draft), image_stream_fd(stream), &options, &stats, err);
-	/* The stream's own verdict explains more than an archive that was cut short. */
-	struct err verdict = {0};
-	if (image_stream_verified(stream, &verdict) < 0) {
-		*err = verdict;
-		return -(int)verdict.kind;
-	}
+	if (r < 0)
+		return image_stream_blame(stream, err);
+	r = image_stream_verified(stream, err);
 	if (r < 0)
 		return r;
 	const struct layer_info info = {.kind = LAYER_BASE, .digest = diff_id};
@@ -208,8 +207,17 @@ int store_pull(struct store *store, struct arena *a, const struct oci_reference 
 int store_import(struct store *store, struct arena *a, const struct image_archive *archive,
 	const struct store_transfer *transfer, struct store_imported *ret, struct err *err)
 {
-	struct transfer_job job = {.store = store, .transfer = transfer, .archive = archive};
+	struct image_archive opened = *archive;
+	cleanup_close int fd = -1;
+	struct transfer_job job = {.store = store, .transfer = transfer, .archive = &opened};
 
+	/* Here, since the box's root may not be let to where the user's files are. */
+	if (opened.fd <= 0) {
+		fd = open(archive->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		if (fd < 0)
+			return err_sys(err, "%s", archive->path);
+		opened.fd = fd;
+	}
 	int r = run_transfer(&job, a, &ret->last, err);
 	ret->count = job.count;
 	return r;
