@@ -116,7 +116,7 @@ int put_find(struct unpack *u, const char *path, struct spot *ret, struct err *e
 	size_t slash = str_rfind(whole, '/');
 	struct str parent = slash < whole.n ? str_slice(whole, 0, slash) : STR("");
 
-	if (u->parent_is_stale || !str_eq(buf_str(&u->parent_path), parent)) {
+	if (u->parent_fd < 0 || !str_eq(buf_str(&u->parent_path), parent)) {
 		cleanup_free char *dir = str_dup(parent);
 		int fd = open_parent(u, dir, err);
 		if (fd < 0)
@@ -126,7 +126,6 @@ int put_find(struct unpack *u, const char *path, struct spot *ret, struct err *e
 		u->parent_fd = fd;
 		buf_clear(&u->parent_path);
 		buf_add_str(&u->parent_path, parent);
-		u->parent_is_stale = false;
 	}
 	ret->dirfd = u->parent_fd;
 	ret->name = slash < whole.n ? path + slash + 1 : path;
@@ -184,12 +183,8 @@ static int make_link(const struct spot *at, const void *arg)
 	return linkat(target->fd, target->name, at->dirfd, at->name, 0);
 }
 
-static int remove_existing(
-	struct unpack *u, const struct spot *at, const struct stat *st, struct err *err)
+static int remove_existing(const struct spot *at, const struct stat *st, struct err *err)
 {
-	/* Paths that led through it lead elsewhere from now on. */
-	if (S_ISDIR(st->st_mode) || S_ISLNK(st->st_mode))
-		u->parent_is_stale = true;
 	if (S_ISDIR(st->st_mode))
 		return dir_remove_tree(at->dirfd, at->name, err);
 	if (unlinkat(at->dirfd, at->name, 0) < 0)
@@ -198,8 +193,7 @@ static int remove_existing(
 }
 
 /* Make it, in place of anything that is there. Returns what `make` returned, or < 0. */
-static int replace(
-	struct unpack *u, const struct spot *at, make_fn *make, const void *arg, struct err *err)
+static int replace(const struct spot *at, make_fn *make, const void *arg, struct err *err)
 {
 	struct stat st;
 	int fd = make(at, arg);
@@ -207,7 +201,7 @@ static int replace(
 	if (fd < 0 && errno == EEXIST) {
 		if (fstatat(at->dirfd, at->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return err_sys(err, "stat what is there");
-		int r = remove_existing(u, at, &st, err);
+		int r = remove_existing(at, &st, err);
 		if (r < 0)
 			return r;
 		fd = make(at, arg);
@@ -369,7 +363,7 @@ static int write_content(struct unpack *u, int fd, const struct tar_entry *e, st
 
 int put_file(struct unpack *u, const struct spot *at, const struct tar_entry *e, struct err *err)
 {
-	cleanup_close int fd = replace(u, at, make_file, NULL, err);
+	cleanup_close int fd = replace(at, make_file, NULL, err);
 
 	if (fd < 0)
 		return fd;
@@ -394,7 +388,7 @@ static int ensure_dir(struct unpack *u, const struct spot *at, struct err *err)
 		return 0;
 	if (is_whiteout(&st))
 		return replace_whiteout(u, at, err);
-	return replace(u, at, make_dir, NULL, err);
+	return replace(at, make_dir, NULL, err);
 }
 
 static int dress_dir(
@@ -425,14 +419,14 @@ int put_root(struct unpack *u, const struct tar_entry *e, struct err *err)
 
 int put_symlink(struct unpack *u, const struct spot *at, const struct tar_entry *e, struct err *err)
 {
-	int r = replace(u, at, make_symlink, e->target, err);
+	int r = replace(at, make_symlink, e->target, err);
 
 	return r < 0 ? r : set_attributes_at(u, at, e, err);
 }
 
 int put_fifo(struct unpack *u, const struct spot *at, const struct tar_entry *e, struct err *err)
 {
-	int r = replace(u, at, make_fifo, NULL, err);
+	int r = replace(at, make_fifo, NULL, err);
 
 	return r < 0 ? r : set_attributes_at(u, at, e, err);
 }
@@ -450,7 +444,7 @@ int put_hard_link(struct unpack *u, const struct spot *at, const char *target, s
 		fstatat(place.fd, place.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		old.st_ino == st.st_ino && old.st_dev == st.st_dev)
 		return 0;
-	return replace(u, at, make_link, &place, err);
+	return replace(at, make_link, &place, err);
 }
 
 int put_whiteout(struct unpack *u, const struct spot *at, struct err *err)
@@ -480,7 +474,7 @@ int put_system_dir(struct unpack *u, const struct spot *at, struct err *err)
 
 	if (fstatat(at->dirfd, at->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
 		return 0;
-	int r = replace(u, at, make_dir, NULL, err);
+	int r = replace(at, make_dir, NULL, err);
 	if (r == 0 && fchmodat(at->dirfd, at->name, IMPLIED_MODE, 0) < 0)
 		r = err_sys(err, "change mode");
 	return r;

@@ -243,6 +243,8 @@ static void the_last_of_a_name_wins(void **state)
 		{"h", '1', .link = "a"},
 		{"h", '1', .link = "a"},
 		{"a", '1', .link = "h"},
+		{"self", '0', 0644, .data = "self"},
+		{"self", '1', .link = "self"},
 	};
 	struct stat st;
 	int root = new_root(s);
@@ -262,6 +264,7 @@ static void the_last_of_a_name_wins(void **state)
 	assert_string_equal(type_of(root, "d/z"), "");
 	assert_string_equal(type_of(root, "m"), "l");
 	assert_string_equal(read_file(root, "d/two"), "2");
+	assert_string_equal(read_file(root, "self"), "self");
 	close(root);
 }
 

@@ -325,7 +325,6 @@ static int unpack(int root, int tar_fd, const struct layer_unpack_options *optio
 		.stats = &stats,
 		.root = root,
 		.parent_fd = -1,
-		.parent_is_stale = true,
 		.is_best_effort = is_best_effort,
 	};
 	int r = run(&u, tar_fd, &local);

@@ -69,10 +69,9 @@ struct unpack {
 	bool has_opaque, has_whiteout;
 	uint64_t content; /* bytes of all files at full length */
 	uint64_t xattr_bytes;
-	/* The directory last looked up, while nothing can have changed where its path leads. */
+	/* The directory last looked up: only names in it have changed since. */
 	struct buf parent_path;
 	int parent_fd;
-	bool parent_is_stale;
 	struct arena arena;
 	struct dir_time *times;
 	size_t time_count, time_cap;
