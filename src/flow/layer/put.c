@@ -468,7 +468,7 @@ int put_opaque(struct unpack *u, const struct spot *at, struct err *err)
 	return mark_opaque(u, at->dirfd, ".", err);
 }
 
-int put_system_dir(struct unpack *u, const struct spot *at, struct err *err)
+int put_system_dir(const struct spot *at, struct err *err)
 {
 	struct stat st;
 

@@ -242,7 +242,7 @@ static int apply_system(struct unpack *u, const char *path, const struct tar_ent
 	if (!is_below && !e->is_hard_link && S_ISDIR(e->mode))
 		return put_dir(u, &at, e, err);
 	u->stats->system_entries++;
-	return put_system_dir(u, &at, err);
+	return put_system_dir(&at, err);
 }
 
 static int apply(struct unpack *u, const char *path, const struct tar_entry *e, struct err *err)

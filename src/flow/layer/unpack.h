@@ -108,7 +108,7 @@ must_use int put_whiteout(struct unpack *u, const struct spot *at, struct err *e
 /* The spot's directory hides what is below it. */
 must_use int put_opaque(struct unpack *u, const struct spot *at, struct err *err);
 /* A real directory, whatever is there. */
-must_use int put_system_dir(struct unpack *u, const struct spot *at, struct err *err);
+must_use int put_system_dir(const struct spot *at, struct err *err);
 /* Attributes of the root. */
 must_use int put_root(struct unpack *u, const struct tar_entry *e, struct err *err);
 /* What has to wait until all entries are there. */
