@@ -59,11 +59,27 @@ static int remove_image(const struct space_tools *tools, const char *image, stru
 	return 0;
 }
 
+/* So many runs that have ended are kept for `logs` and `ps -a`. */
+enum { KEPT_RUNS = 20 };
+
+/* What killed runs left goes before the next one starts; a fault in that is no reason not to. */
+static void sweep(const struct space_tools *tools)
+{
+	cleanup(buf_done) struct buf text = {0};
+	struct err err = {0};
+
+	if (run_sweep(tools->settings, KEPT_RUNS, &err) == 0)
+		return;
+	buf_printf(&text, "warning: clean up after earlier runs: %s", err.text);
+	progress_note(tools->progress, "warning", buf_str(&text));
+}
+
 static int start_and_follow(
 	const struct space_tools *tools, const struct space_plan *plan, struct err *err)
 {
 	cleanup(run_free) struct run *run = NULL;
 
+	sweep(tools);
 	int r = run_start(tools->settings, &plan->run, &run, err);
 	return r < 0 ? r : follow_run(tools, plan, run, err);
 }
