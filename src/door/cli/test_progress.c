@@ -193,6 +193,7 @@ static void plain_pull_says_little(void **state)
 
 	(void)state;
 	pull(v, "registry.example", "resolve", 0, 0);
+	pull(v, "registry.example", "resolve", 0, 0);
 	pull(v, LAYER_A, "exists", 0, 0);
 	for (int i = 0; i < 600; i++) {
 		v->now += 10 * MS;

@@ -14,6 +14,7 @@ struct plain_view {
 	uint32_t current; /* the step whose lines come now; 0: none */
 	struct shown_pulls pulls;
 	int64_t pull_told;
+	struct buf asked;    /* the last line about a registry */
 	struct strip app[2]; /* stdout and stderr of the app */
 	bool at_line_start;
 	struct buf waiting; /* what was said last of the waiting */
@@ -113,6 +114,22 @@ static void pull_so_far(struct view *v, const struct shown_pull *pull)
 		print_size(c, pull->rate));
 }
 
+/* Which place is asked, once for all documents that it is asked for. */
+static void pull_asks(
+	struct plain_view *view, const struct shown_pull *pull, const struct build_event *event)
+{
+	cleanup(buf_done) struct buf line = {0};
+
+	buf_printf(&line, "pull %s: %.*s ", pull->image, STR_ARG(event->phase));
+	output_one_line(&line, event->text);
+	buf_add_char(&line, '\n');
+	if (str_eq(buf_str(&line), buf_str(&view->asked)))
+		return;
+	buf_add_str(&view->view.out, buf_str(&line));
+	buf_clear(&view->asked);
+	buf_add_str(&view->asked, buf_str(&line));
+}
+
 static void plain_pull(struct plain_view *view, const struct build_event *event)
 {
 	struct view *v = &view->view;
@@ -121,9 +138,7 @@ static void plain_pull(struct plain_view *view, const struct build_event *event)
 	char text[32];
 
 	if (!*layer->id) {
-		pull_begin(v, pull);
-		buf_printf(&v->out, "%s ", layer->phase);
-		own_text(v, event->text);
+		pull_asks(view, pull, event);
 	} else if (layer->is_over) {
 		pull_begin(v, pull);
 		buf_printf(&v->out, "%s %s", layer->id, layer->phase);
@@ -255,6 +270,7 @@ static void plain_free(struct view *v)
 
 	shown_steps_done(&view->steps);
 	shown_pulls_done(&view->pulls);
+	buf_done(&view->asked);
 	buf_done(&view->waiting);
 	free(view);
 }
