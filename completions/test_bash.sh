@@ -4,9 +4,10 @@
 #     test_bash.sh PROGRAM: completes some command lines as bash would.
 set -euo pipefail
 
-PATH=$(dirname "$1"):$PATH
+program=$(realpath "$1")
+PATH=$(dirname "$program"):$PATH
 # shellcheck disable=SC1090 # made by the program
-source <("$1" completion bash)
+source <("$program" completion bash)
 failed=0
 
 # expect "LINE" WORD...: the words are offered at the end of the line, and none with a '!'.
