@@ -30,6 +30,7 @@ expect() {
 }
 
 cd "$(mktemp -d)"
+export SPACEPORT_DATA=$PWD/data
 mkdir space
 touch file
 expect 'spaceport ' build run doctor '!completion'
