@@ -168,7 +168,7 @@ class Program:
 
     def __post_init__(self):
         for name in ("home", "tmp", "data"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            (self.folder / name).mkdir(parents=True)
         self.account.owns(self.folder)
 
     @property

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 
+import leaks
 import pytest
 
 SPACE = """FROM busybox:latest
@@ -71,6 +72,17 @@ def test_killed_while_a_step_runs(spaceport, make_space):
     process.wait_for(lambda: "up-42" in process.err, "step")
     process.signal(signal.SIGKILL)
     process.popen.wait()
+    assert_gone(spaceport, 5)
+    # Of an empty control group the next build rids us.
+    assert spaceport.build(make_space("FROM busybox:latest\nRUN true\n"), "--no-cache").image
+
+
+def assert_gone(program, seconds):
+    """Nothing of it runs any more, long before it would have ended by itself."""
+    end = time.monotonic() + seconds
+    while left := leaks.processes(program.folder, program.mark):
+        assert time.monotonic() < end, f"still running: {left}"
+        time.sleep(0.05)
 
 
 def test_killed_while_a_space_runs(spaceport, running_space, make_space):
@@ -79,6 +91,7 @@ def test_killed_while_a_space_runs(spaceport, running_space, make_space):
     process.wait_for(lambda: "\n" in process.out, "URL")
     process.signal(signal.SIGKILL)
     process.popen.wait()
+    assert_gone(spaceport, 5)
     assert len(spaceport("ps").ok().out.splitlines()) <= 1
     with running_space(space):
         pass
@@ -95,4 +108,4 @@ def test_what_a_killed_build_left_is_collected(fresh_spaceport, make_space, mome
         process.popen.wait()
     good = make_space("FROM busybox:latest\nRUN true\n")
     fresh_spaceport.build(good).ok()
-    assert sum(path.stat().st_size for path in fresh_spaceport.store_files()) < 30 << 20
+    assert sum(path.stat().st_blocks * 512 for path in fresh_spaceport.store_files()) < 30 << 20

@@ -167,7 +167,7 @@ class TestRefused:
 
     def test_a_layer_shorter_than_its_descriptor(self, bad, refused):
         bad.blob_fault = lambda request, body: body[:-5] if len(body) > 10_000 else None
-        refused("size")
+        refused("sent", "bytes")
 
     def test_a_layer_longer_than_its_descriptor(self, bad, refused):
         bad.blob_fault = lambda request, body: body + b"more!" if len(body) > 10_000 else None
@@ -215,7 +215,7 @@ class TestRefused:
             return json.dumps(value).encode() if "manifests" in value else None
 
         bad.manifest_fault = confuse
-        refused("media")
+        refused("calls itself application/vnd")
 
     def test_an_index_whose_child_is_no_index(self, bad, pull):
         def mistake(request, body):
@@ -309,7 +309,8 @@ class TestLogin:
 
     def test_a_wrong_password(self, bad, pull, credentials, fresh_spaceport):
         bad.login = "someone:right"
-        result = pull(env=credentials("someone:s3cr3t-wrong")).failed(1, says=["401", "busybox"])
+        result = pull(env=credentials("someone:s3cr3t-wrong")).failed(1, says=[
+            "busybox", "credentials", "refused", "docker login"])
         encoded = base64.b64encode(b"someone:s3cr3t-wrong").decode()
         for text in ("s3cr3t-wrong", encoded):
             assert text not in result.err and not fresh_spaceport.places_of(text)

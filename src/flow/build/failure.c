@@ -32,20 +32,24 @@ static int exit_code(const struct step_end *end)
 	return WIFEXITED(end->status) ? WEXITSTATUS(end->status) : -1;
 }
 
+static bool tail_has(const struct step_end *end, struct str words)
+{
+	return end->tail.n && memmem(end->tail.p, end->tail.n, words.p, words.n);
+}
+
 /* The whole cause or nothing; the first rule that holds is the one that explains most. */
 static void say_cause(const struct build_step *step, const struct step_end *end, struct buf *ret)
 {
-	static const char no_space[] = "No space left on device";
-	static const char denied[] = "ermission denied";
-	bool tail_says_full =
-		end->tail.n && memmem(end->tail.p, end->tail.n, no_space, sizeof(no_space) - 1);
+	bool tail_says_full = tail_has(end, STR("No space left on device"));
+	bool tail_says_forks = tail_has(end, STR("fork")) &&
+			       tail_has(end, STR("Resource temporarily unavailable"));
 
 	if (end->usage.oom_kills)
 		say_memory(end, ret);
 	else if (end->disk_full || tail_says_full)
 		buf_add_text(ret, "the disk that holds the state directory is full\n"
 				  "spaceport images lists what could be removed");
-	else if (end->usage.pids_denied)
+	else if (end->usage.pids_denied || tail_says_forks)
 		buf_add_text(ret, "the build's limit of processes was reached (build.pids in "
 				  "spaceport.yaml)");
 	else if (exit_code(end) == 127)
@@ -53,7 +57,7 @@ static void say_cause(const struct build_step *step, const struct step_end *end,
 	else if (exit_code(end) == 126)
 		buf_add_text(ret, "status 126: a program could not be executed (its mode, or made "
 				  "for another machine)");
-	else if (end->tail.n && memmem(end->tail.p, end->tail.n, denied, sizeof(denied) - 1))
+	else if (tail_has(end, STR("ermission denied")))
 		buf_printf(ret, "permission denied: this step ran as user %s",
 			*step->op->user ? step->op->user : "root");
 }
@@ -117,6 +121,7 @@ int build_place(const struct build *b, const struct build_step *step, struct err
 	size_t name = strlen(b->file.source.name);
 
 	/* A wrong instruction is a build that fails, not a wrong use of this program. */
+	/* What is wrong in an instruction is a failed build, not a wrong use of this program. */
 	if (err->kind == ERR_INPUT)
 		err->kind = ERR_FAILED;
 	/* It may have its place already. */

@@ -134,16 +134,22 @@ static int load_config(struct pull *pull, struct err *err)
 	return r;
 }
 
+/* What a registry sends is not the user's input. */
+static int blame_registry(int r, struct err *err)
+{
+	if (r != -ERR_INPUT)
+		return r;
+	err->kind = ERR_NETWORK;
+	return -ERR_NETWORK;
+}
+
 static int check_config(struct pull *pull, struct err *err)
 {
 	int r = oci_config_parse(pull->arena, pull->config_text, &pull->config, err);
 
 	if (r == 0)
 		r = config_check(&pull->config, pull->image.manifest.layer_count, err);
-	if (r == -ERR_INPUT) {
-		err->kind = ERR_NETWORK; /* the registry's mistake, not the user's */
-		return -ERR_NETWORK;
-	}
+	r = blame_registry(r, err);
 	if (r == 0)
 		r = config_check_platform(&pull->config, &pull->platform, err);
 	if (r == -ERR_INPUT) {
@@ -216,7 +222,7 @@ static int work(void *arg, struct worker *worker, struct err *err)
 	if (!sink->has(sink->arg, &worker->job->diff_id))
 		r = fetch_layer(&fetch, blob, err);
 	blob_close(blob, r == 0);
-	return r;
+	return blame_registry(r, err);
 }
 
 static int bring_layers(struct pull *pull, struct err *err)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
@@ -51,6 +52,7 @@ struct cgroup {
 	char *name;
 	struct member members[MAX_HIERARCHIES];
 	size_t count;
+	uint64_t user_pids; /* no group limits processes: each user of a member has so many */
 };
 
 static void hierarchies_done(struct hierarchies *all)
@@ -267,8 +269,16 @@ static int limit_cpu(const struct member *m, uint64_t milli_cpus)
 	return write_at(m->dir, m->is_v2 ? "cpu.max" : "cpu.cfs_quota_us", text);
 }
 
+/* Why a limit does not hold as it should. */
+static const char *lack_text(enum controller c, int sys)
+{
+	if (c == PIDS)
+		return "no control group for it, counted for each user instead";
+	return sys == ENOENT ? "no control group for it" : strerror(sys);
+}
+
 static void set_limits(
-	const struct cgroup *group, const struct cgroup_limits *limits, char missing[static 256])
+	struct cgroup *group, const struct cgroup_limits *limits, char missing[static 256])
 {
 	static int (*const set[CONTROLLER_COUNT])(const struct member *, uint64_t) = {
 		limit_memory, limit_pids, limit_cpu};
@@ -286,9 +296,10 @@ static void set_limits(
 				sys = set[c](&group->members[i], wanted[c]);
 		if (!sys)
 			continue;
-		const char *why = sys == ENOENT ? "no control group for it" : strerror(sys);
+		if (c == PIDS)
+			group->user_pids = wanted[c];
 		used += (size_t)snprintf(missing + used, used < 256 ? 256 - used : 0, "%s%s (%s)",
-			used ? ", " : "", controller_names[c], why);
+			used ? ", " : "", controller_names[c], lack_text(c, sys));
 		if (used >= 256)
 			return;
 	}
@@ -313,12 +324,24 @@ int cgroup_new(const char *name, const struct cgroup_limits *limits, struct cgro
 	return 0;
 }
 
+/*
+ * Since Linux 5.14 the kernel counts a user's processes in each user namespace by themselves,
+ * so a box has this limit for itself, whatever else its owner runs.
+ */
+static int limit_user(const struct cgroup *group)
+{
+	const struct rlimit limit = {group->user_pids, group->user_pids};
+
+	return group->user_pids && setrlimit(RLIMIT_NPROC, &limit) < 0 && errno != EPERM ? errno
+											 : 0;
+}
+
 int cgroup_join(const struct cgroup *group)
 {
 	for (size_t i = 0; i < group->count; i++)
 		if (write(group->members[i].procs, "0", 1) < 0)
 			return errno;
-	return 0;
+	return limit_user(group);
 }
 
 void cgroup_usage(const struct cgroup *group, struct cgroup_usage *ret)

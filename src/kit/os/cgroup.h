@@ -40,7 +40,9 @@ DEFINE_CLEANUP(struct cgroup *, cgroup_free);
 
 /*
  * Descriptors of cgroup.procs, one a hierarchy; the group owns them. A process joins by
- * cgroup_join() after fork, in whatever namespace it is by then.
+ * cgroup_join() after fork, in whatever namespace it is by then. Where no group limits processes,
+ * it also takes on the limit as one of its user's (RLIMIT_NPROC): a fork bomb has an end
+ * everywhere.
  */
 int cgroup_join(const struct cgroup *group); /* 0 or errno */
 
