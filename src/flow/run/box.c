@@ -227,6 +227,8 @@ static void clean(struct box *b)
 		ignored(layer_unmount(b->scratch, ROOTFS, &unused));
 	}
 	layer_discard(b->draft);
+	if (b->layers)
+		ignored(layer_tidy(b->layers, &unused));
 }
 
 int box_main(void *arg)

@@ -271,26 +271,41 @@ static void take(struct scene *s, const struct run_event *event)
 	buf_add_str(texts[event->kind], event->text);
 }
 
-/* Until it is ready or has ended. */
-static void scene_wait(struct scene *s)
+/* Take events until one of this kind; false: it is over. */
+static bool wait_for(struct scene *s, enum run_event_kind kind)
 {
 	struct run_event event;
 	struct err err = {0};
 	int r;
 
-	s->last = RUN_STARTED;
 	for (;;) {
 		while ((r = run_next(s->run, &event, &err)) == 0) {
 			take(s, &event);
-			if (event.kind == RUN_READY)
-				return;
+			if (event.kind == kind)
+				return true;
 		}
 		if (r == RUN_E_END)
-			return;
+			return false;
 		assert_int_equal(r, RUN_E_NONE);
 		struct pollfd p = {.fd = run_fd(s->run), .events = POLLIN};
 		assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
 	}
+}
+
+/* Until it is ready or has ended. */
+static void scene_wait(struct scene *s)
+{
+	s->last = RUN_STARTED;
+	(void)wait_for(s, RUN_READY); /* s->last says which */
+}
+
+/* The log comes by a way of its own. */
+static void expect_log(struct scene *s, const char *part)
+{
+	while (!strstr(buf_text(&s->log), part) && wait_for(s, RUN_LOG))
+		;
+	if (!strstr(buf_text(&s->log), part))
+		fail_msg("no \"%s\" in the log: %s", part, buf_text(&s->log));
 }
 
 static void expect(const struct buf *text, const char *part)
@@ -364,8 +379,8 @@ static void a_space_comes_up_as_user_1000(void **state)
 	expect_last(&s, RUN_READY);
 	assert_int_equal(s.status, 200);
 	assert_string_equal(buf_text(&s.text), run_url(s.run));
-	expect(&s.log, "===== Application Startup at ");
-	expect(&s.log, "listening on 0.0.0.0:7860\n");
+	expect_log(&s, "===== Application Startup at ");
+	expect_log(&s, "listening on 0.0.0.0:7860\n");
 	get(&s, "/", &got);
 	assert_string_equal(buf_text(&got), "hello");
 	get(&s, "/id", &got);
@@ -500,21 +515,31 @@ static void what_does_not_answer_is_explained(void **state)
 	}
 }
 
-static void memory_has_its_limit(void **state)
+/* False when this host has no limits. */
+static bool is_killed_for_memory(void)
 {
 	cleanup(scene_done) struct scene s = {.options = {.memory = 64 << 20}};
 
-	(void)state;
-	need_boxes();
 	scene_start(&s, COMMAND("eat"));
-	scene_wait(&s);
-	if (strstr(buf_text(&s.warnings), "memory")) {
+	/* Waits to the end when there is nothing to warn of. */
+	if (wait_for(&s, RUN_WARNING) && strstr(buf_text(&s.warnings), "memory")) {
 		fprintf(stderr, "no memory limits here: %s\n", buf_text(&s.warnings));
-		assert_null(getenv("SPACEPORT_MUST_RUN"));
-		skip();
+		return false;
 	}
+	(void)wait_for(&s, RUN_FAILED); /* or is over already */
 	expect_last(&s, RUN_FAILED);
 	expect(&s.text, "killed for memory: the limit is 67.1 MB");
+	return true;
+}
+
+static void memory_has_its_limit(void **state)
+{
+	(void)state;
+	need_boxes();
+	if (is_killed_for_memory())
+		return;
+	assert_null(getenv("SPACEPORT_MUST_RUN"));
+	skip();
 }
 
 static void stopping_is_asked_for(void **state)
@@ -734,11 +759,12 @@ static void no_file_holds_the_secret(void **state)
 	expect_last(&s, RUN_READY);
 	pid_t pid = fork();
 	if (pid == 0) {
-		execlp("grep", "grep", "-rqF", SECRET, data, NULL);
+		execlp("grep", "grep", "-rqsF", SECRET, data, NULL);
 		_exit(99);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 1 << 8);
+	/* 2: not everything of the boxes can be read from here. */
+	assert_true(status == 1 << 8 || status == 2 << 8);
 }
 
 int main(void)
