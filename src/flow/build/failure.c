@@ -121,7 +121,6 @@ int build_place(const struct build *b, const struct build_step *step, struct err
 	size_t name = strlen(b->file.source.name);
 
 	/* A wrong instruction is a build that fails, not a wrong use of this program. */
-	/* What is wrong in an instruction is a failed build, not a wrong use of this program. */
 	if (err->kind == ERR_INPUT)
 		err->kind = ERR_FAILED;
 	/* It may have its place already. */
