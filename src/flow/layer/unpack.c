@@ -121,9 +121,11 @@ static int apply_hard_link(
 	cleanup(buf_done) struct buf target = {0};
 	int r = clean_name(u, e->target, &target, err);
 
-	if (r == 0 && target.len == 0)
-		r = err_set(err, ERR_INPUT, "hard link to the root");
-	return r < 0 ? r : put_hard_link(u, at, target.data, err);
+	if (r < 0)
+		return err_wrap(err, "hard link to %s", e->target);
+	if (target.len == 0)
+		return err_set(err, ERR_INPUT, "hard link to the root");
+	return put_hard_link(u, at, target.data, err);
 }
 
 static int apply_symlink(
