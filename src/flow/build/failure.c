@@ -116,8 +116,6 @@ int build_failure(const struct build *b, const struct build_step *step, const st
 
 int build_place(const struct build *b, const struct build_step *step, struct err *err)
 {
-	cleanup(buf_done) struct buf hint = {0};
-	struct span span = step->op->span;
 	size_t name = strlen(b->file.source.name);
 
 	/* A wrong instruction is a build that fails, not a wrong use of this program. */
@@ -127,9 +125,6 @@ int build_place(const struct build *b, const struct build_step *step, struct err
 	if (err->kind == ERR_CANCELLED ||
 		(strncmp(err->text, b->file.source.name, name) == 0 && err->text[name] == ':'))
 		return -(int)err->kind;
-	source_excerpt(&b->file.source, span, EXCERPT_LINES, &hint);
-	buf_add_text(&hint, err->hint);
-	(void)err_wrap(err, "%s:%u: %s", b->file.source.name, span.line,
+	return source_wrap(err, &b->file.source, step->op->span, "%s",
 		instruction_name(step->op->instruction));
-	return err_hint(err, "%.*s", STR_ARG(str_trim_right(buf_str(&hint))));
 }

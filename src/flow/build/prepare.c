@@ -143,12 +143,8 @@ static int resolve_image(struct resolver *r, const struct plan_image *image,
 	if (!record) {
 		record = arena_alloc(&r->b->arena, sizeof(*record));
 		int result = find_image(r->b, image, record, err);
-		if (result < 0) {
-			if (err->kind == ERR_CANCELLED)
-				return result;
-			return err_wrap(err, "%s:%u: %s", r->b->file.source.name, image->span.line,
-				image->name);
-		}
+		if (result < 0)
+			return result;
 		(void)map_set(r->found, name, record);
 	}
 	*ret = record;
@@ -222,6 +218,9 @@ static int make_plan(struct build *b, struct resolver *resolver, struct err *err
 		r = resolve_image(resolver, &b->plan.images[i], &record, err);
 		if (r == 0 && record)
 			b->records[i] = *record;
+		else if (r != -ERR_CANCELLED)
+			(void)source_wrap(err, &b->file.source, b->plan.images[i].span, "%s",
+				b->plan.images[i].name);
 	}
 	return r;
 }

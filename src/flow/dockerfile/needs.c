@@ -55,7 +55,8 @@ static int resolve_image(struct planner *p, const struct command *c, size_t at, 
 		return 0;
 	int failed = p->options->resolve(p->options->arg, image, &config, err);
 	if (failed) {
-		(void)err_wrap(err, "%s:%u: FROM %s", c->source->name, c->span.line, image->name);
+		if (!err || err->kind != ERR_CANCELLED)
+			(void)source_wrap(err, c->source, c->span, "FROM %s", image->name);
 		return failed;
 	}
 	oci_config_copy(p->arena, &config, &p->bases[at].config);

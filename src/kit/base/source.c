@@ -127,3 +127,21 @@ int source_error(struct err *err, enum err_kind kind, const struct source *sourc
 	(void)err_hint(err, "%.*s", STR_ARG(str_trim_right(buf_str(&excerpt))));
 	return failed; /* which says the kind without an err, too */
 }
+
+int source_wrap(
+	struct err *err, const struct source *source, struct span span, const char *fmt, ...)
+{
+	cleanup(buf_done) struct buf hint = {0};
+	char text[sizeof(err->text)];
+	va_list ap;
+
+	if (!err)
+		return err_wrap(err, "%s", source->name);
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	source_excerpt(source, span, 4, &hint);
+	buf_add_text(&hint, err->hint);
+	(void)err_wrap(err, "%s:%u: %s", source->name, span.line, text);
+	return err_hint(err, "%.*s", STR_ARG(str_trim_right(buf_str(&hint))));
+}

@@ -45,4 +45,11 @@ void source_excerpt(
 int source_error(struct err *err, enum err_kind kind, const struct source *source, struct span span,
 	const char *fmt, ...) printf_like(5, 6);
 
+/*
+ * The same for an error that is there: "name:line: fmt: " goes in front of its text, the excerpt in
+ * front of its hint. Returns -kind.
+ */
+int source_wrap(struct err *err, const struct source *source, struct span span, const char *fmt,
+	...) printf_like(4, 5);
+
 #endif

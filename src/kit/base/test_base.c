@@ -304,6 +304,10 @@ static void errors_show_their_place(void **state)
 	assert_int_equal(source_error(NULL, ERR_LIMIT, &source, span, "x"), -ERR_LIMIT);
 	assert_string_equal(err.text, "Dockerfile:2:6: bad word");
 	assert_string_equal(err.hint, "  2 | FORM \xc3\xa4 x\n    |      ^");
+	assert_int_equal(source_wrap(&err, &source, span, "in %s", "it"), -ERR_INPUT);
+	assert_string_equal(err.text, "Dockerfile:2: in it: Dockerfile:2:6: bad word");
+	assert_string_equal(err.hint, "  2 | FORM \xc3\xa4 x\n    |      ^\n"
+				      "  2 | FORM \xc3\xa4 x\n    |      ^");
 	span = (struct span){.line = 1, .col = 1, .end_line = 3, .end_col = 2};
 	cleanup(buf_done) struct buf b = {0};
 	source_excerpt(&source, span, 10, &b);
