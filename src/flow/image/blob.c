@@ -203,7 +203,8 @@ static int fetch_from(struct blob *blob, struct endpoint *endpoint, struct err *
 		cleanup(net_response_done) struct net_response answer = {0};
 		uint64_t before = blob->done;
 		int r = try_once(blob, endpoint, &answer, err);
-		if (r == 0)
+		/* Of one that has never answered, waiting makes no better one. */
+		if (r == 0 || !endpoint->has_answered)
 			return r;
 		if (blob->done - before >= FRESH_START_BYTES)
 			attempt = 1;

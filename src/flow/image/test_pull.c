@@ -500,6 +500,23 @@ static void wrong_bytes_of_a_mirror_are_replaced(void **state)
 	fake_stop(&other);
 }
 
+static void a_place_that_never_answers_is_asked_once(void **state)
+{
+	struct image_record record;
+	struct err err;
+	const char *mirror = fake.server.url;
+	struct image_registry registry = {"registry.invalid", &mirror, 1, false};
+
+	(void)state;
+	source.registries = &registry;
+	source.registry_count = 1;
+	fake_reset(&fake, FAKE_WRONG_BYTES);
+	assert_true(pull("registry.invalid/team/app:v1", &record, &err) < 0);
+	assert_non_null(strstr(err.text, "wrong digest"));
+	assert_non_null(strstr(err.text, "; https://registry.invalid/"));
+	assert_null(strstr(err.text, " tries"));
+}
+
 static void tls_with_own_authority(void **state)
 {
 	struct fake tls;
@@ -623,6 +640,7 @@ int main(void)
 		test(all_places_are_named),
 		test(odd_mirrors_are_refused),
 		test(wrong_bytes_of_a_mirror_are_replaced),
+		test(a_place_that_never_answers_is_asked_once),
 		test(tls_with_own_authority),
 		test(what_the_sink_says),
 		test(cancelling_ends_everything),
