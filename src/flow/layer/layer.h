@@ -15,7 +15,9 @@
  *	caches/HASH/	 directories of RUN --mount=type=cache
  *	digests/HASH	 memos
  *	blobs/		 the image room's partial downloads
- *	locks/		 locks on keys		trash/	 to be removed
+ *	locks/		 locks on keys
+ *	trash/		 what is to be removed
+ *	empty/		 two empty directories, for overlays that have too few layers
  *
  * Everything that writes or mounts runs in a user namespace whose root owns the store: the
  * owners and modes in a layer are then as the image says. LAYER_READ needs no namespace and
@@ -76,7 +78,8 @@ enum layer_access { LAYER_READ, LAYER_WRITE };
 /*
  * dirfd is the directory of the store (it is duplicated). LAYER_WRITE makes what is missing
  * in it, moves the remains of crashed processes to the trash (their grafted caches go back
- * first), and once a boot drops the layers that a crash of the machine made doubtful.
+ * first), and once a boot drops the layers that a crash of the machine made doubtful. It is
+ * refused where the calling process is not the store's owner: outside of its namespace.
  * LAYER_READ changes nothing; a store that was never written is empty.
  */
 must_use int layer_store_open(
@@ -137,7 +140,10 @@ must_use int layer_list(const struct layer_store *store,
 	struct err *err);
 /* Note that the layer was used now; whoever collects garbage goes by it. */
 void layer_touch(struct layer_store *store, const struct layer_key *key);
-/* Move it to the trash. That nobody has it mounted is for the caller to know. */
+/*
+ * Move it and every layer that was made on it to the trash. That nobody has them mounted is
+ * for the caller to know.
+ */
 must_use int layer_remove(struct layer_store *store, const struct layer_key *key, struct err *err);
 
 struct layer_usage {
@@ -270,7 +276,7 @@ struct layer_unpack_options {
 	/*
 	 * An archive of ordinary files (ADD) and no image layer: names such as .wh.x mean
 	 * nothing, /dev is not special, everything goes below `prefix` ("" or NULL: the root),
-	 * and `owner` (NULL: as the archive says) owns it.
+	 * which keeps its attributes, and `owner` (NULL: as the archive says) owns it.
 	 */
 	bool is_plain;
 	const char *prefix;
@@ -289,9 +295,9 @@ must_use int layer_unpack(int root, int tar_fd, const struct layer_unpack_option
 	struct layer_unpack_stats *ret_stats, struct err *err);
 
 /*
- * The same in a child without network, with few capabilities, resource limits, and root as
- * its root directory. tar_fd is the caller's and is to be closed by it after the start. The
- * child ends with its parent.
+ * The same in a child without network, with few capabilities and limited resources, which by
+ * Landlock, where the kernel has it, can open no file but those below root. tar_fd is the
+ * caller's and is to be closed by it after the start. The child ends with its parent.
  */
 struct layer_unpacker;
 
@@ -317,8 +323,8 @@ must_use int layer_unpack_confined(int root, int tar_fd, const struct layer_unpa
 enum layer_sharing { LAYER_SHARED, LAYER_LOCKED, LAYER_PRIVATE };
 
 struct layer_cache_options {
-	enum layer_sharing sharing; /* as the Dockerfile says; what each does is below */
-	bool wait;		    /* LAYER_LOCKED: wait for the holder instead of LAYER_E_BUSY */
+	enum layer_sharing sharing; /* as the Dockerfile says */
+	bool wait;		    /* for whoever is in the way, instead of LAYER_E_BUSY */
 	bool is_fresh;		    /* start empty, whatever it held */
 	mode_t mode;		    /* of a new directory */
 	uid_t uid;
@@ -343,7 +349,8 @@ DEFINE_CLEANUP(struct layer_cache *, layer_cache_close);
  * Put the cache itself into the draft's upper directory at `path`, where hard links and
  * clones between it and the rest of the tree work, and take it out again. The draft is not
  * mounted at either time. At `path` the upper directory must hold an empty directory, which
- * is there again afterwards. Needs the cache to itself: LAYER_E_BUSY else. After a crash
+ * is there again afterwards, with no link on the way to it: one that is made through the
+ * mounted tree is so. Needs the cache to itself: LAYER_E_BUSY else. After a crash
  * the next LAYER_WRITE open puts it back.
  */
 must_use int layer_cache_graft(

@@ -125,6 +125,19 @@ static int open_places(struct layer_store *store, struct err *err)
 	return store->access == LAYER_WRITE ? make_empty(store, err) : 0;
 }
 
+/* What another user made in it, the store's own root could not use. */
+static int check_owner(const struct layer_store *store, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(store->dir, &st) < 0)
+		return err_sys(err, "stat the store");
+	if (st.st_uid == geteuid())
+		return 0;
+	return err_set(err, ERR_DENIED, "owned by user %u, not by user %u who writes", st.st_uid,
+		geteuid());
+}
+
 int layer_store_open(int dirfd, enum layer_access access, struct layer_store **ret, struct err *err)
 {
 	cleanup(layer_store_close) struct layer_store *store = xcalloc(1, sizeof(*store));
@@ -134,8 +147,9 @@ int layer_store_open(int dirfd, enum layer_access access, struct layer_store **r
 		store->places[i] = -1;
 	/* Readable, not O_PATH: syncfs(2) wants a real descriptor. */
 	store->dir = dir_reopen(dirfd, O_RDONLY, err);
-	if (store->dir < 0 || read_boot(store->boot, err) < 0 || open_places(store, err) < 0 ||
-		(access == LAYER_WRITE && recover(store, err) < 0))
+	if (store->dir < 0 || read_boot(store->boot, err) < 0 ||
+		(access == LAYER_WRITE && check_owner(store, err) < 0) ||
+		open_places(store, err) < 0 || (access == LAYER_WRITE && recover(store, err) < 0))
 		return err_wrap(err, "layer store");
 	*ret = take_ptr(store);
 	return 0;

@@ -171,6 +171,21 @@ static void a_reader_needs_no_store(void **state)
 	assert_int_equal(count_entries(s->dir, "none"), 0);
 }
 
+static void only_the_owner_writes(void **state)
+{
+	SCRATCH(state);
+	struct layer_store *store = NULL;
+
+	assert_int_equal(mkdirat(s->dir, "other", 0700), 0);
+	assert_int_equal(fchownat(s->dir, "other", 1000, 1000, 0), 0);
+	int fd = openat(s->dir, "other", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(layer_store_open(fd, LAYER_WRITE, &store, &err), -ERR_DENIED);
+	assert_ok(layer_store_open(fd, LAYER_READ, &store, &err), &err);
+	layer_store_close(store);
+	close(fd);
+	assert_int_equal(count_entries(s->dir, "other"), 0);
+}
+
 static void roots_take_their_parents_attributes(void **state)
 {
 	SCRATCH(state);
@@ -555,6 +570,7 @@ int main(void)
 		WITH_SCRATCH(published_layers_are_seen),
 		WITH_SCRATCH(the_first_to_publish_wins),
 		WITH_SCRATCH(a_reader_needs_no_store),
+		WITH_SCRATCH(only_the_owner_writes),
 		WITH_SCRATCH(roots_take_their_parents_attributes),
 		WITH_SCRATCH(layers_are_listed_with_their_use),
 		WITH_SCRATCH(removal_takes_what_was_made_on_it),
