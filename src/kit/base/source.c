@@ -105,8 +105,11 @@ void source_excerpt(
 		buf_printf(ret, "  %*u | ", width, n);
 		add_printable(ret, str_slice(line, from, from + SHOWN_WIDTH));
 		buf_add_char(ret, '\n');
-		if (!one_line)
+		if (n > span.line)
 			continue;
+		/* Of several lines it shows where they begin. */
+		if (!one_line)
+			span.end_col = 0;
 		buf_printf(ret, "  %*s | ", width, "");
 		add_caret(ret, line, from, span);
 	}

@@ -311,7 +311,7 @@ static void errors_show_their_place(void **state)
 	span = (struct span){.line = 1, .col = 1, .end_line = 3, .end_col = 2};
 	cleanup(buf_done) struct buf b = {0};
 	source_excerpt(&source, span, 10, &b);
-	assert_string_equal(b.data, "  1 | # one\n  2 | FORM \xc3\xa4 x\n  3 | ?[2J\n");
+	assert_string_equal(b.data, "  1 | # one\n    | ^\n  2 | FORM \xc3\xa4 x\n  3 | ?[2J\n");
 }
 
 static void suggestions_are_near(void **state)
