@@ -147,6 +147,18 @@ static void end_stage(struct planner *p, size_t at)
 
 /* ---- One instruction ---- */
 
+/* In place: what a join of lines leaves of their indentation becomes one blank. */
+static char *squeeze_blanks(char *text)
+{
+	char *to = text;
+
+	for (const char *c = text; *c; c++)
+		if (*c != ' ' || to == text || to[-1] != ' ')
+			*to++ = *c;
+	*to = '\0';
+	return text;
+}
+
 /* As BuildKit shows a step: variables replaced as far as they are set. */
 static const char *title_of(struct planner *p, struct draft *d, const struct command *c)
 {
@@ -161,8 +173,8 @@ static const char *title_of(struct planner *p, struct draft *d, const struct com
 		if (expand_word(p->arena, &how, c->ins->text, &text, NULL))
 			text = c->ins->text;
 	size_t name = part_first(&rest).text.n;
-	return arena_printf(p->arena, "%s%.*s", instruction_name(c->ins->kind),
-		STR_ARG(str_from_index(text, name)));
+	return squeeze_blanks(arena_printf(p->arena, "%s%.*s", instruction_name(c->ins->kind),
+		STR_ARG(str_from_index(text, name))));
 }
 
 static void add_history(struct planner *p, size_t at, const struct plan_op *op)

@@ -324,7 +324,7 @@ static void titles_are_one_line(void **state)
 	made_from(&m,
 		"FROM scratch\nENV v=1\nRUN  echo \"$v\" '$v' $none \\\n   && x\ncopy a  $v/\n");
 	assert_string_equal(
-		made_steps(&m), "[1/2] RUN  echo \"1\" '$v' $none    && x\n[2/2] COPY a  1/\n");
+		made_steps(&m), "[1/2] RUN echo \"1\" '$v' $none && x\n[2/2] COPY a 1/\n");
 }
 
 static void modes_are_applied_as_chmod_does(void **state)
