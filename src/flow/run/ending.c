@@ -30,6 +30,29 @@ static const char *refused(const struct path_facts *p)
 	return path_may_read(p) ? "cannot write to or execute" : "cannot open";
 }
 
+/*
+ * A name with a dot in it is taken for a file, whose directory has to be the Space's; others
+ * for a directory that the Dockerfile can make.
+ */
+static void allow_place(const struct path_facts *p, struct str subject, struct buf *hint)
+{
+	size_t slash = str_rfind(subject, '/');
+	struct str name = slash < subject.n ? str_from_index(subject, slash + 1) : subject;
+	bool is_file = !p->exists && str_find(name, '.') < name.n;
+
+	if (is_file && strcmp(p->place, "/") == 0) {
+		buf_add_text(hint, "a Space may write below $HOME and /tmp");
+		return;
+	}
+	buf_add_text(hint, "in the Dockerfile: RUN ");
+	if (is_file)
+		buf_printf(hint, "chown 1000 %s", p->place);
+	else
+		buf_printf(hint, "mkdir -p %.*s && chown 1000 %.*s", STR_ARG(subject),
+			STR_ARG(subject));
+	buf_add_text(hint, "; or a path below $HOME or /tmp");
+}
+
 static void describe_path(const struct ending *e, struct buf *words, struct buf *hint)
 {
 	const struct path_facts *p = &e->path;
@@ -44,10 +67,7 @@ static void describe_path(const struct ending *e, struct buf *words, struct buf 
 	if (path_may_write(p))
 		return;
 	if (!p->exists || S_ISDIR(p->mode))
-		buf_printf(hint,
-			"in the Dockerfile: RUN mkdir -p %.*s && chown 1000 %.*s; or a path "
-			"below $HOME or /tmp",
-			STR_ARG(subject), STR_ARG(subject));
+		allow_place(p, subject, hint);
 	else
 		buf_printf(hint,
 			"in the Dockerfile: COPY --chown=1000, or RUN chown 1000 %s; a program also "

@@ -251,6 +251,13 @@ static const struct {
 		"1000 (does not exist, and /app belongs to root, mode 0755)",
 		"in the Dockerfile: RUN mkdir -p /app/x && chown 1000 /app/x; or a path "
 		"below $HOME or /tmp"},
+	{{.status = 1 << 8,
+		 .was_ready = true,
+		 .cause = {CAUSE_PATH_DENIED, {"/app/x.db", 9}},
+		 .path = ROOT_DIR},
+		"exited with 1: cannot write to /app/x.db as UID 1000 (does not exist, and "
+		"/app belongs to root, mode 0755)",
+		"in the Dockerfile: RUN chown 1000 /app; or a path below $HOME or /tmp"},
 	{{.status = 1 << 8, .was_ready = true, .cause = ON_PATH, .path = ROOT_FILE},
 		"exited with 1: cannot write to or execute /app/x as UID 1000 (/app/x "
 		"belongs to root, mode 0644)",
