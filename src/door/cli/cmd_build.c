@@ -44,9 +44,14 @@ void build_summary(const struct build_result *result, struct buf *ret)
 {
 	char time[32];
 
-	buf_printf(ret, "build %s (%u/%u cached)", print_duration(time, result->duration),
-		result->cached, result->steps);
+	buf_printf(ret, "build %s", print_duration(time, result->duration));
+	/* FROM and what only says something about the image are no steps. */
+	if (result->steps > 0)
+		buf_printf(ret, " (%u/%u cached)", result->cached, result->steps);
 }
+
+static const char secret_form[] =
+	"a secret looks like id=TOKEN or id=TOKEN,env=VARIABLE or id=TOKEN,src=FILE";
 
 /* One "key=value" of a secret. */
 static int secret_field(
@@ -55,8 +60,11 @@ static int secret_field(
 	struct str value = field, key = str_cut(&value, '=');
 	const char *text = arena_str(a, value.p ? value : STR("")).p;
 
-	if (!value.p)
-		return err_set(err, ERR_INPUT, "it is made of id=, env= and src=");
+	if (!value.p) {
+		/* Not repeated: it may be the secret itself. */
+		err_set(err, ERR_INPUT, "a part of it has no =");
+		return err_hint(err, "%s", secret_form);
+	}
 	if (value.n == 0)
 		return err_set(err, ERR_INPUT, "%.*s= needs a value", STR_ARG(key));
 	if (str_is(key, "id")) {
@@ -68,8 +76,7 @@ static int secret_field(
 	} else if (!str_is(key, "type") || (!str_is(value, "env") && !str_is(value, "file"))) {
 		/* What follows may be a secret in the wrong place: it is not repeated. */
 		err_set(err, ERR_INPUT, "%.*s=… means nothing here", STR_ARG(key));
-		return err_hint(err, "a secret looks like id=TOKEN or id=TOKEN,env=VARIABLE or "
-				     "id=TOKEN,src=FILE");
+		return err_hint(err, "%s", secret_form);
 	}
 	return 0;
 }

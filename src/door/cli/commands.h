@@ -61,6 +61,7 @@ struct variables {
 	struct argv env;	  /* variables; public: they are build arguments, too */
 	struct argv secrets;	  /* NAME=value */
 	struct argv secret_names; /* NAME */
+	struct argv unset;	  /* names given with -e that have no value here */
 };
 
 void variables_done(struct variables *v);
@@ -68,8 +69,8 @@ DEFINE_CLEANUP_VALUE(struct variables, variables_done);
 
 /*
  * Files first, in their order, then -e: what comes later wins. NAME without a value takes
- * that of this process: a variable that has none is left out, a secret that has none is an
- * error. Names are those that the Hub allows.
+ * that of this process: a variable that has none is left out and named in `unset`, a secret that
+ * has none is an error. Names are those that the Hub allows.
  */
 must_use int variables_read(
 	const struct variable_flags *flags, struct variables *ret, struct err *err);

@@ -109,9 +109,11 @@ static int read_readme(struct making *m, struct err *err)
 	cleanup(buf_done) struct buf text = {0};
 
 	int r = file_read(AT_FDCWD, path, SPACE_README_MAX, &text, err);
-	if (r == -ERR_MISSING)
+	if (r == -ERR_MISSING) {
+		err_set(err, ERR_INPUT, "no README.md in %s", m->wish->target);
 		return err_hint(err, "a Space has a README.md that begins with its YAML block; "
 				     "without one: spaceport build DIR");
+	}
 	if (r < 0)
 		return r;
 	const struct source readme = {
@@ -261,6 +263,13 @@ static int prepare_image(struct making *m, struct err *err)
 
 /* ---- The run ---- */
 
+static void warn(struct making *m, const char *text)
+{
+	const struct run_event event = {.kind = RUN_WARNING, .text = str_of(text)};
+
+	progress_on_run(m->tools->progress, &event);
+}
+
 static bool is_port_free(const char *address, uint16_t port)
 {
 	struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -286,6 +295,9 @@ static void choose_port(struct making *m)
 	while (!run->host_port_fixed && run->host_port < UINT16_MAX &&
 		!is_port_free(run->listen, run->host_port))
 		run->host_port++;
+	if (!run->host_port_fixed && run->host_port != run->app_port)
+		warn(m, arena_printf(m->arena, "port %u is taken on this host, using %u",
+				run->app_port, run->host_port));
 }
 
 static void make_run(struct making *m)
@@ -325,6 +337,9 @@ static int prepare(struct making *m, struct err *err)
 	int r = variables_read(m->wish->variables, &m->variables, err);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < m->variables.unset.count; i++)
+		warn(m, arena_printf(m->arena, "--env %s: the environment has no such variable",
+				m->variables.unset.items[i]));
 	if (is_folder(target))
 		r = prepare_folder(m, err);
 	else if (*target == '/' || *target == '.')

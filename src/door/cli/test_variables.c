@@ -41,6 +41,8 @@ static void later_ones_win(void **state)
 	unlink(path);
 	assert_int_equal(r, 0);
 	assert_string_equal(argv_env(&v.env, "A"), "flag=with=signs");
+	assert_int_equal(v.unset.count, 1);
+	assert_string_equal(v.unset.items[0], "NOT_SET_HERE");
 	assert_string_equal(argv_env(&v.env, "B"), "two words");
 	assert_string_equal(argv_env(&v.env, "FROM_HOST"), "host");
 	assert_string_equal(argv_env(&v.env, "HOST_TOO"), "too");

@@ -14,6 +14,7 @@ void variables_done(struct variables *v)
 	argv_done(&v->env);
 	argv_done(&v->secrets);
 	argv_done(&v->secret_names);
+	argv_done(&v->unset);
 }
 
 static const char *from_environment(void *arg, const char *name)
@@ -41,7 +42,7 @@ static int check_name(const char *option, struct str name, struct err *err)
 	return 0;
 }
 
-static int read_variable(const char *text, struct argv *env, struct err *err)
+static int read_variable(const char *text, struct variables *ret, struct err *err)
 {
 	struct str value = str_of(text), name = str_cut(&value, '=');
 
@@ -50,11 +51,13 @@ static int read_variable(const char *text, struct argv *env, struct err *err)
 		return r;
 	if (!value.p) {
 		const char *own = getenv(text);
-		if (!own)
+		if (!own) {
+			argv_add(&ret->unset, text);
 			return 0;
+		}
 		value = str_of(own);
 	}
-	argv_set_env(env, name, value);
+	argv_set_env(&ret->env, name, value);
 	return 0;
 }
 
@@ -89,7 +92,7 @@ int variables_read(const struct variable_flags *flags, struct variables *ret, st
 	for (size_t i = 0; r == 0 && i < flags->env_files.count; i++)
 		r = read_file(flags->env_files.items[i], &ret->env, err);
 	for (size_t i = 0; r == 0 && i < flags->env.count; i++)
-		r = read_variable(flags->env.items[i], &ret->env, err);
+		r = read_variable(flags->env.items[i], ret, err);
 	for (size_t i = 0; r == 0 && i < flags->secrets.count; i++)
 		r = read_secret(flags->secrets.items[i], ret, err);
 	return r;
