@@ -6,7 +6,9 @@ import base64
 import gzip
 import hashlib
 import json
+import signal
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -281,6 +283,51 @@ def put(registry, descriptor, body):
 def replace_config(registry, descriptor, manifest, config):
     put(registry, manifest["config"], json.dumps(config).encode())
     put(registry, descriptor, json.dumps(manifest).encode())
+
+
+class TestInterruption:
+    """A registry that sends half of a layer and then nothing more."""
+
+    @pytest.fixture
+    def stalled(self, bad):
+        stalled, over = threading.Event(), threading.Event()
+
+        def stall(request, body):
+            if len(body) < 10_000:
+                return None
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(body)))
+            request.end_headers()
+            request.wfile.write(body[:len(body) // 2])
+            request.wfile.flush()
+            stalled.set()
+            over.wait(60)
+            request.close_connection = True
+            return True
+
+        bad.blob_fault = stall
+        yield stalled
+        over.set()
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_ends_within_a_second(self, bad, pull, fresh_spaceport, stalled, number):
+        process = fresh_spaceport.start("image", "pull", "busybox")
+        process.wait_for(stalled.is_set, "half a layer")
+        began = time.monotonic()
+        process.signal(number)
+        assert process.wait().code not in (0, 4)
+        assert time.monotonic() - began < 1.0
+        bad.blob_fault = None
+        pull().ok()
+
+    def test_killed(self, bad, pull, fresh_spaceport, stalled):
+        """The workers end with the program (the fixture of every test looks for them)."""
+        process = fresh_spaceport.start("image", "pull", "busybox")
+        process.wait_for(stalled.is_set, "half a layer")
+        process.signal(signal.SIGKILL)
+        process.popen.wait()
+        bad.blob_fault = None
+        pull().ok()
 
 
 class TestLogin:

@@ -39,7 +39,7 @@ def evil(fresh_spaceport, layout, tmp_path, config_for):
     whose layers are busybox and then, for each FILL, what it puts into a LayerTar."""
     registries = []
 
-    def make(*fills, base=True):
+    def make(*fills, base=True, config=None):
         arch = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
         new = oci.Layout(tmp_path / f"layout-{len(registries)}")
         layers = [new.layer(busybox_tar(layout, tmp_path))] if base else []
@@ -47,8 +47,8 @@ def evil(fresh_spaceport, layout, tmp_path, config_for):
             layer = oci.LayerTar()
             made = fill(layer)
             layers.append(made(new) if callable(made) else new.layer(layer.done()))
-        new.tag("docker.io/library/evil:latest",
-                new.image(arch, layers, {"Cmd": ["sh"], "Env": ["PATH=/bin"]}))
+        new.tag("docker.io/library/evil:latest", new.image(
+            arch, layers, {"Cmd": ["sh"], "Env": ["PATH=/bin"]} | (config or {})))
         new.save()
         registries.append(BadRegistry(new.root).__enter__())
         fresh_spaceport.config = config_for(registries[-1].url)
@@ -266,15 +266,49 @@ class TestImages:
                                f"RUN cat {up(outside / 'canary')}; ls -la; true\n")
             assert CANARY not in spaceport.build(space, "--progress", "plain").err
 
+    def test_a_running_space_with_a_working_directory_in_proc(self, spaceport, make_space):
+        for number in (3, 7):
+            space = make_space(f"FROM busybox:latest\nWORKDIR /proc/self/fd/{number}\n"
+                               'CMD ["ls", "-la", "/proc/self/cwd/"]\n')
+            result = spaceport("run", "--timeout", "30s", space).failed(1)
+            assert "canary" not in result.err and "layers" not in result.err
+
+    def test_a_configuration_that_leads_out(self, evil, outside, make_space):
+        """Paths of the image's own configuration are paths inside of it."""
+        program = evil(config={"WorkingDir": "/" + up(outside), "User": "0:../../etc",
+                               "Volumes": {up(outside): {}}})
+        space = make_space("FROM evil\nUSER 0\nCOPY Dockerfile copied\n"
+                           f"RUN touch made && test -f {outside}/made -a -f {outside}/copied\n")
+        program.build(space).ok()
+
+    @pytest.mark.parametrize("user, says", [
+        ("nobody-here", 'user "nobody-here"'), ("0:../../etc", 'group "../../etc"'),
+        ("4294967296", "4294967296"), ("-1", '"-1"'), ("a\nb", 'user "a'),
+    ])
+    def test_a_user_that_is_none(self, evil, make_space, user, says):
+        program = evil(config={"User": user})
+        program.build(make_space("FROM evil\nRUN true\n")).failed(1, says=[says])
+
+    def test_setuid_files_of_a_layer(self, evil, make_space):
+        """They are the image's own, and nobody of the host reaches them."""
+        program = evil(lambda layer: layer.add("bin/s", data=b"#!/bin/sh\n", mode=0o4755))
+        space = make_space("FROM evil\nRUN test -u /bin/s -a ! -g /bin/s\n")
+        assert program.build(space).image
+        assert_setuid_closed(program)
+
     def test_the_store_is_closed_to_other_users(self, spaceport, make_space):
         """Layers hold setuid programs of other users' making."""
         assert spaceport.build(make_space(
             "FROM busybox:latest\nRUN cp /bin/busybox /s && chmod 4755 /s\n")).image
-        setuid = [path for path in spaceport.store_files() if path.stat().st_mode & stat.S_ISUID]
-        assert setuid
-        for path in setuid:
-            parents = [parent for parent in path.parents if parent.is_relative_to(spaceport.data)]
-            assert any(not parent.stat().st_mode & 0o001 for parent in parents)
+        assert_setuid_closed(spaceport)
+
+
+def assert_setuid_closed(program):
+    setuid = [path for path in program.store_files() if path.stat().st_mode & stat.S_ISUID]
+    assert setuid
+    for path in setuid:
+        parents = [parent for parent in path.parents if parent.is_relative_to(program.data)]
+        assert any(not parent.stat().st_mode & 0o001 for parent in parents)
 
 
 class TestContext:
@@ -316,6 +350,19 @@ RUN ! mount -t tmpfs none /mnt 2> /dev/null
 RUN ! echo spaceport-test > /proc/sys/kernel/hostname
 """)
         assert spaceport.build(space, "--no-cache").image
+
+    def test_no_descriptor_of_the_program(self, spaceport, make_space):
+        """ls has one more than it was given: that of the folder it lists."""
+        space = make_space('FROM busybox:latest\nRUN test "$(ls /proc/self/fd | wc -l)" = 4\n')
+        assert spaceport.build(space, "--no-cache").image
+
+    def test_control_sequences_of_a_step(self, spaceport, make_space):
+        space = make_space("FROM busybox:latest\n"
+                           "RUN printf '\\033]0;title\\007\\033[2Jran-%d\\n' 42\n")
+        for progress in ("plain", "auto"):
+            result = spaceport.build(space, "--no-cache", "--progress", progress).ok()
+            assert "ran-42" in result.err
+            assert "\033" not in result.err and "\007" not in result.err
 
     def test_processes_without_end(self, spaceport, make_space):
         """Far more than a build needs, and few enough that a missing limit ends no machine."""
