@@ -173,7 +173,8 @@ static struct cause cause_of_line(struct str line)
 
 struct cause cause_find(struct str tail)
 {
-	struct str rest = tail;
+	enum { RECENT = 25 };
+	struct str rest = last_lines(tail, RECENT);
 	struct cause found = {0};
 
 	while (rest.p) {

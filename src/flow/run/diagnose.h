@@ -66,7 +66,7 @@ struct cause {
 	struct str subject; /* in the text that was looked at */
 };
 
-/* The last line of `tail` that names a cause. */
+/* The last line that names a cause, of the last 25 of `tail`: older ones are history. */
 struct cause cause_find(struct str tail);
 
 /* What the image's files say about a path. */
@@ -105,6 +105,9 @@ struct ending {
 void ending_describe(const struct ending *ending, struct buf *ret_words, struct buf *ret_hint);
 
 /* ---- Text of the app ---- */
+
+/* The last lines of a text, without blank ones after them. */
+struct str last_lines(struct str text, unsigned max_lines);
 
 /*
  * The last `max_lines` lines of what the app wrote, each cut at 200 bytes and indented by

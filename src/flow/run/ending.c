@@ -259,15 +259,21 @@ static void add_clean(struct str line, struct buf *ret)
 	}
 }
 
-void tail_lines(struct str tail, unsigned max_lines, struct buf *ret)
+struct str last_lines(struct str text, unsigned max_lines)
 {
 	size_t start;
 
-	tail = str_trim_right(tail);
-	for (start = tail.n; start > 0; start--)
-		if (tail.p[start - 1] == '\n' && max_lines-- <= 1)
+	text = str_trim_right(text);
+	for (start = text.n; start > 0; start--)
+		if (text.p[start - 1] == '\n' && max_lines-- <= 1)
 			break;
-	struct str rest = str_from_index(tail, start);
+	return str_from_index(text, start);
+}
+
+void tail_lines(struct str tail, unsigned max_lines, struct buf *ret)
+{
+	struct str rest = last_lines(tail, max_lines);
+
 	while (rest.n) {
 		struct str line = str_cut(&rest, '\n');
 		buf_add_text(ret, "  ");

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -84,8 +85,8 @@ static void box_died(struct run *run)
 
 	if (sandbox_box_wait(&run->box, &status, &err) < 0)
 		status = 0;
-	snprintf(words, sizeof(words), "the process that held the Space %s",
-		command_status_text(text, status));
+	snprintf(words, sizeof(words), "the process that held the Space %s%s",
+		WIFSIGNALED(status) ? "was " : "", command_status_text(text, status));
 	take_end(run, &(struct message){.kind = MESSAGE_ENDED,
 			      .error = run->is_ready ? ERR_NONE : ERR_SYSTEM,
 			      .text = str_of(words)});

@@ -17,19 +17,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-extern char **environ;
-
 static void say(int fd, const char *fmt, ...) __attribute__((__format__(__printf__, 2, 3)));
 
 static void say(int fd, const char *fmt, ...)
 {
-	char text[4096];
 	va_list ap;
 
 	va_start(ap, fmt);
-	int n = vsnprintf(text, sizeof(text), fmt, ap);
+	int n = vdprintf(fd, fmt, ap);
 	va_end(ap);
-	if (write(fd, text, (size_t)n) != n)
+	if (n < 0)
 		_exit(99);
 }
 
@@ -185,9 +182,10 @@ static int serve(char **args)
 
 static void on_term(int sig)
 {
+	static const char text[] = "good-bye\n";
+
 	(void)sig;
-	say(STDOUT_FILENO, "good-bye\n");
-	_exit(0);
+	_exit(write(STDOUT_FILENO, text, sizeof(text) - 1) < 0);
 }
 
 static int serve_politely(char **args)
@@ -198,8 +196,11 @@ static int serve_politely(char **args)
 
 static void ignore_term(int sig)
 {
+	static const char text[] = "no\n";
+
 	(void)sig;
-	say(STDOUT_FILENO, "no\n");
+	if (write(STDOUT_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(98);
 }
 
 static int serve_stubbornly(char **args)

@@ -157,6 +157,10 @@ static const struct {
 	{"OSError: [Errno 28] No space left on device", CAUSE_NO_SPACE, ""},
 	{"RuntimeError: Found no NVIDIA driver on your system.", CAUSE_NO_GPU, ""},
 	{"MemoryError", CAUSE_MEMORY, ""},
+	/* what is long past does not count */
+	{"MemoryError\n1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19\n20\n"
+	 "21\n22\n23\n24\n25\n",
+		CAUSE_NONE, ""},
 	/* the last one counts */
 	{"No module named 'a'\nNo module named 'b'\nbye\n", CAUSE_NO_MODULE, "b"},
 };
