@@ -78,9 +78,13 @@ static int start_and_follow(
 	const struct space_tools *tools, const struct space_plan *plan, struct err *err)
 {
 	cleanup(run_free) struct run *run = NULL;
+	int same_fd;
 
 	sweep(tools);
-	int r = run_start(tools->settings, &plan->run, &run, err);
+	/* A Space is stopped by the first signal and killed by the second, in order. */
+	int r = interrupt_watch(2, &same_fd, err);
+	if (r == 0)
+		r = run_start(tools->settings, &plan->run, &run, err);
 	return r < 0 ? r : follow_run(tools, plan, run, err);
 }
 
@@ -124,9 +128,8 @@ static int run_main(struct invocation *inv, struct err *err)
 
 	inv->wants_json_story = values->build.progress == PROGRESS_JSON;
 	int r = invocation_settings(inv, &settings, err);
-	/* The first signal stops, the second kills, and one more does not wait for that either. */
 	if (r == 0)
-		r = interrupt_watch(2, &tools.cancel_fd, err);
+		r = interrupt_watch(1, &tools.cancel_fd, err);
 	if (r == 0)
 		r = run_with(&tools, &wish, err);
 	progress_end(progress);

@@ -45,7 +45,7 @@ void progress_on_run(struct progress *p, const struct run_event *event);
 void progress_tick(struct progress *p);
 /*
  * Something to know that is no event of a room: "build 1.9s · …". `kind` names it for
- * programs ("summary", "stopping").
+ * programs ("summary", "stopping"); "warning" is shown as one.
  */
 void progress_note(struct progress *p, const char *kind, struct str text);
 /* Take away what is drawn over, before something else is written to the terminal. */

@@ -340,6 +340,10 @@ static int prepare(struct making *m, struct err *err)
 	for (size_t i = 0; i < m->variables.unset.count; i++)
 		warn(m, arena_printf(m->arena, "--env %s: the environment has no such variable",
 				m->variables.unset.items[i]));
+	if (m->flavor->gpus > 0)
+		warn(m, arena_printf(m->arena,
+				"%s has a GPU (%s), which is not given to Spaces yet",
+				m->flavor->name, m->flavor->accelerator));
 	if (is_folder(target))
 		r = prepare_folder(m, err);
 	else if (*target == '/' || *target == '.')

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/number.h"
@@ -463,12 +464,13 @@ static void bars_tick(struct view *v)
 static void bars_note(struct view *v, const char *kind, struct str text)
 {
 	struct bars_view *view = (struct bars_view *)v;
+	bool is_warning = strcmp(kind, "warning") == 0;
 
-	(void)kind;
 	if (view->in_line)
 		buf_add_char(&v->out, '\n');
 	view->in_line = false;
-	scroll_text(view, "", STYLE_PLAIN, text);
+	scroll_text(
+		view, is_warning ? "warning: " : "", is_warning ? STYLE_YELLOW : STYLE_PLAIN, text);
 	draw(view);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/number.h"
@@ -253,8 +254,9 @@ static void plain_tick(struct view *v)
 
 static void plain_note(struct view *v, const char *kind, struct str text)
 {
-	(void)kind;
 	own_line((struct plain_view *)v);
+	if (strcmp(kind, "warning") == 0)
+		buf_add_text(&v->out, "warning: ");
 	buf_add_str(&v->out, text);
 	buf_add_char(&v->out, '\n');
 }
