@@ -70,7 +70,7 @@ static void sweep(const struct space_tools *tools)
 
 	if (run_sweep(tools->settings, KEPT_RUNS, &err) == 0)
 		return;
-	buf_printf(&text, "warning: clean up after earlier runs: %s", err.text);
+	buf_printf(&text, "clean up after earlier runs: %s", err.text);
 	progress_note(tools->progress, "warning", buf_str(&text));
 }
 
