@@ -106,7 +106,8 @@ int name_write(
 	json_add_text(&w, "since", clock_iso(now));
 	json_end_object(&w);
 	json_line(&w);
-	return file_replace(dir, file.text, buf_str(&text), 0600, err);
+	r = file_replace(dir, file.text, buf_str(&text), 0600, err);
+	return r < 0 ? err_wrap(err, "image name %s", name) : 0;
 }
 
 int name_remove(const struct image_store *store, const char *name, struct err *err)

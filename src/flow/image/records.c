@@ -159,7 +159,8 @@ int record_write(
 	if (dir < 0)
 		return dir;
 	print(record, &text);
-	return file_replace(dir, name.text, buf_str(&text), 0600, err);
+	r = file_replace(dir, name.text, buf_str(&text), 0600, err);
+	return r < 0 ? err_wrap(err, "image record") : 0;
 }
 
 int record_remove(const struct image_store *store, const struct digest *id, struct err *err)

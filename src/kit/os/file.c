@@ -62,16 +62,18 @@ int file_write_fd(int fd, struct str data, struct err *err)
 	return 0;
 }
 
-static int write_synced(int dirfd, const char *name, struct str data, mode_t mode, struct err *err)
+/* `path` is what the file is going to be called, for errors. */
+static int write_synced(int dirfd, const char *temp, const char *path, struct str data, mode_t mode,
+	struct err *err)
 {
 	cleanup_close int fd =
-		openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+		openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 
 	if (fd < 0)
-		return err_sys(err, "create %s", name);
+		return err_sys(err, "create %s", path);
 	if (file_write_fd(fd, data, err) < 0)
-		return err_wrap(err, "%s", name);
-	return fsync(fd) == 0 ? 0 : err_sys(err, "fsync %s", name);
+		return err_wrap(err, "%s", path);
+	return fsync(fd) == 0 ? 0 : err_sys(err, "fsync %s", path);
 }
 
 static int sync_parent(int dirfd, const char *path, int dir_len, struct err *err)
@@ -95,7 +97,7 @@ int file_replace(int dirfd, const char *path, struct str data, mode_t mode, stru
 	/* Only this process uses the name: what is there is from a dead one with our pid. */
 	if (unlinkat(dirfd, temp, 0) < 0 && errno != ENOENT)
 		return err_sys(err, "remove %s", temp);
-	int r = write_synced(dirfd, temp, data, mode, err);
+	int r = write_synced(dirfd, temp, path, data, mode, err);
 	if (r == 0 && renameat(dirfd, temp, dirfd, path) < 0)
 		r = err_sys(err, "rename to %s", path);
 	if (r < 0) {
