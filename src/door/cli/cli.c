@@ -111,6 +111,16 @@ static int print_help(struct invocation *inv, struct err *err)
 	return print_result(&text, err);
 }
 
+/* What helps against causes that any room can meet; those that know better have said so. */
+static void add_remedy(struct err *err)
+{
+	bool is_full = err->sys == ENOSPC || err->sys == EDQUOT;
+
+	if (is_full && !strstr(err->hint, "free space"))
+		(void)err_hint_add(err, "the disk is full: free space where the state directory is "
+					"(`spaceport images` lists what could be removed)");
+}
+
 /* ---- Running it ---- */
 
 /* "image pull": goes down one level, argc and argv with it. */
@@ -209,6 +219,8 @@ int cli_main(int argc, char **argv)
 
 	outlive_broken_pipes();
 	int r = dispatch(&inv, argc, argv, &err);
+	if (r < 0)
+		add_remedy(&err);
 	if (r < 0 && inv.wants_json_story)
 		print_error_json(&err);
 	else if (r < 0)
