@@ -2,6 +2,7 @@
 """Bad input and machines that lack something: a clear error with place and remedy, the
 right exit code, and nothing left running (which the fixture of every test checks)."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -246,9 +247,18 @@ class TestMachine:
             small = make_space("FROM busybox:latest\nRUN true\n")
             first = fresh_spaceport.build(small).image
             large = make_space("FROM busybox:latest\nRUN dd if=/dev/zero of=/big bs=1M count=60\n")
-            fresh_spaceport.build(large).failed(1, says=["space"])
-            fresh_spaceport("image", "pull", "debian:trixie-slim").failed(1, says=["space"])
+            fresh_spaceport.build(large).failed(1, says=["Dockerfile:2", "disk", "is full"])
+            copied = make_space("FROM busybox:latest\nCOPY big /\n", {"big": bytes(60 << 20)})
+            fresh_spaceport.build(copied).failed(1, says=["Dockerfile:2", "big", "free space"])
+            fresh_spaceport("image", "pull", "debian:trixie-slim").failed(
+                1, says=["debian:trixie-slim", "No space left", "free space"])
             assert fresh_spaceport.build(small).image == first
+            with contextlib.suppress(OSError), open(data / "fill", "wb", buffering=0) as fill:
+                while fill.write(bytes(1 << 12)):
+                    pass
+            result = fresh_spaceport("run", make_space("FROM busybox:latest\n"), timeout=60)
+            result.failed(1, says=["No space left", "free space"])
+            (data / "fill").unlink()
             subprocess.run(["mount", "-o", "remount,size=400m", data], check=True)
             assert fresh_spaceport.build(large).image
         finally:
