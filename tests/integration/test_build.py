@@ -251,6 +251,17 @@ class TestInterruption:
         assert time.monotonic() - began < 1.0
         assert result.code != 0 and result.out == ""
 
+    def test_ends_within_a_second_while_it_reads_the_context(self, spaceport, make_space):
+        space = make_space("FROM scratch\nCOPY big /\n")
+        with open(space / "big", "wb") as file:
+            file.truncate(16 << 30)
+        process = spaceport.start("build", "--no-cache", space)
+        time.sleep(1)
+        began = time.monotonic()
+        process.signal(signal.SIGINT)
+        assert process.wait().code == 130
+        assert time.monotonic() - began < 1.0
+
     def test_two_builds_of_one_space_at_once(self, fresh_spaceport, make_space):
         space = make_space("FROM busybox:latest\nRUN sleep 1; echo made > /made\nCOPY . /ctx\n")
         both = [fresh_spaceport.start("build", space) for _ in range(2)]

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -31,6 +32,14 @@ static struct tree_filter filter_of(const struct patterns *p)
 		.may_except_below = ignore_may_except};
 }
 
+static bool is_cancelled(const void *arg)
+{
+	const struct build *b = arg;
+	struct pollfd poll_fd = {.fd = b->options->cancel_fd, .events = POLLIN};
+
+	return poll(&poll_fd, 1, 0) > 0; /* a negative descriptor is never ready */
+}
+
 /* ---- selecting ---- */
 
 int build_select(struct build *b, const struct plan_op *op, const struct plan_mount *mount,
@@ -42,6 +51,8 @@ int build_select(struct build *b, const struct plan_op *op, const struct plan_mo
 		.wildcard = mount ? NULL : wildcard_match,
 		.keep_owner = !from_context,
 		.place = from_context ? NULL : "the stage or image it is copied from",
+		.is_cancelled = is_cancelled,
+		.arg = b,
 	};
 	size_t count = mount ? 1 : op->copy->source_count;
 	const char **sources = arena_array(&b->arena, count + 1, sizeof(*sources));

@@ -12,7 +12,7 @@
  */
 static const char version[] = "spaceport tree 1\n";
 
-enum { BLOCK = 128 * 1024 };
+enum { BLOCK = 128 * 1024, BYTES_BETWEEN_CHECKS = 64 * BLOCK };
 
 struct digesting {
 	struct tree_selection *s;
@@ -46,6 +46,8 @@ static int hash_content(struct digesting *d, int fd, const struct node *node, st
 			break;
 		hasher_add(d->hasher, d->block, (size_t)n);
 		left -= (uint64_t)n;
+		if (left % BYTES_BETWEEN_CHECKS < BLOCK && tree_selection_go_on(d->s, err) < 0)
+			return -(int)ERR_CANCELLED;
 	}
 	return 0;
 }

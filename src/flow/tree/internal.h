@@ -36,7 +36,12 @@ struct tree_selection {
 	size_t count, cap;
 	uint64_t max_entries;
 	uint64_t bytes;
+	bool (*is_cancelled)(const void *arg);
+	const void *arg;
 };
+
+/* 0, or ERR_CANCELLED. */
+int tree_selection_go_on(const struct tree_selection *s, struct err *err);
 
 static inline int64_t stat_ns(const struct timespec *t)
 {

@@ -7,6 +7,8 @@
 #include "base/map.h"
 #include "tree/internal.h"
 
+enum { ENTRIES_BETWEEN_CHECKS = 256 };
+
 struct selecting {
 	struct tree_selection *s;
 	const struct tree_select_options *options;
@@ -33,6 +35,12 @@ uint64_t tree_selection_bytes(const struct tree_selection *s)
 	return s->bytes;
 }
 
+int tree_selection_go_on(const struct tree_selection *s, struct err *err)
+{
+	return s->is_cancelled && s->is_cancelled(s->arg) ? err_set(err, ERR_CANCELLED, "cancelled")
+							  : 0;
+}
+
 int tree_selection_add(struct tree_selection *s, const struct stat *st, const char *real,
 	const char *path, struct err *err)
 {
@@ -44,6 +52,8 @@ int tree_selection_add(struct tree_selection *s, const struct stat *st, const ch
 			(unsigned long long)s->max_entries);
 		return err_hint(err, "list what the image does not need in .dockerignore");
 	}
+	if (s->count % ENTRIES_BETWEEN_CHECKS == 0 && tree_selection_go_on(s, err) < 0)
+		return -(int)ERR_CANCELLED;
 	s->nodes = xgrow(s->nodes, &s->cap, s->count + 1, sizeof(*s->nodes));
 	s->nodes[s->count++] = (struct node){
 		.real = real,
@@ -310,6 +320,8 @@ int tree_select(int root, const char *const *sources, size_t count,
 	if (s->root < 0)
 		return err_sys(err, "open directory");
 	s->keep_owner = options->keep_owner;
+	s->is_cancelled = options->is_cancelled;
+	s->arg = options->arg;
 	s->place = arena_strdup(&s->arena, options->place ? options->place : "the build context");
 	s->max_entries = options->max_entries ? options->max_entries : TREE_MAX_ENTRIES;
 	for (size_t i = 0; i < count; i++) {

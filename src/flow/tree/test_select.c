@@ -280,6 +280,31 @@ static void owners_are_kept_when_asked(void **state)
 	assert_int_equal(s->nodes[1].gid, 0);
 }
 
+static bool no_more(const void *arg)
+{
+	int *left = *(int *const *)arg;
+
+	return --*left < 0;
+}
+
+static void cancelling_ends_it(void **state)
+{
+	int root = *(int *)*state, left = 0, *counter = &left;
+	struct tree_select_options options = {.is_cancelled = no_more, .arg = &counter};
+	const char *sources[] = {"d"};
+	cleanup(tree_selection_free) struct tree_selection *s = NULL;
+	struct digest digest;
+	struct err err = {0};
+
+	put_file(root, "d/a", "a", 0644);
+	expect_error(root, &options, "d", ERR_CANCELLED, "cancelled", "");
+	left = 1;
+	assert_int_equal(tree_select(root, sources, 1, &options, &s, &err), 0);
+	assert_int_equal(tree_digest(s, NULL, &digest, &err), -ERR_CANCELLED);
+	left = 1;
+	assert_int_equal(tree_digest(s, NULL, &digest, &err), 0);
+}
+
 static void depth_and_count_have_limits(void **state)
 {
 	int root = *(int *)*state;
@@ -380,6 +405,7 @@ int main(void)
 		fixture_test(excludes_are_relative_to_the_source),
 		fixture_test(names_are_bytes),
 		fixture_test(point_35_sockets_are_empty_files),
+		fixture_test(cancelling_ends_it),
 		fixture_test(depth_and_count_have_limits),
 		fixture_test(unreadable_directories_are_named),
 		fixture_test(hard_links_are_numbered),

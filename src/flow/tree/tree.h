@@ -95,6 +95,12 @@ struct tree_select_options {
 	bool keep_owner;      /* stages and images; else everything is 0:0 (contexts) */
 	const char *place;    /* for errors: "the build context" (when NULL), "stage build" */
 	uint64_t max_entries; /* 0: TREE_MAX_ENTRIES */
+	/*
+	 * Asked now and then by tree_select() and tree_digest(), which end with ERR_CANCELLED when
+	 * it says so. NULL: never.
+	 */
+	bool (*is_cancelled)(const void *arg);
+	const void *arg;
 };
 
 struct tree_selection;
