@@ -227,7 +227,8 @@ RUN test "$NO_PROXY" = localhost
         assert "proxy.example" not in json.dumps(spaceport("image", "inspect", image).json)
 
     def test_nothing_else_of_the_host_reaches_a_step(self, spaceport, make_space):
-        space = make_space("FROM busybox:latest\nRUN ! env | grep -v =/dev/spaceport/ | grep -i -E 'spaceport|stranger'\n")
+        space = make_space("FROM busybox:latest\nRUN ! env | grep -v =/dev/spaceport/ "
+                           "| grep -i -E 'spaceport|stranger'\n")
         assert spaceport.build(space, "--no-cache", env={"STRANGER": "1"}).image
 
     def test_a_step_reaches_the_network(self, spaceport, make_space):

@@ -35,8 +35,8 @@ struct span source_span(const struct source *source, size_t at, size_t len);
 
 /*
  * The lines of the span (at most max_lines of them) with line numbers, and a caret line:
- * under the whole of a span of one line, else where it begins. Long lines are cut around it; bytes that are not
- * printable UTF-8 are shown as '?'. Ends with a line feed.
+ * under the whole of a span of one line, else where it begins. Long lines are cut around it; bytes
+ * that are not printable UTF-8 are shown as '?'. Ends with a line feed.
  */
 void source_excerpt(
 	const struct source *source, struct span span, unsigned max_lines, struct buf *ret);
