@@ -21,6 +21,10 @@ PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUN
              "http_proxy", "https_proxy", "no_proxy",
              "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")
 STOP_SECONDS = 15
+# A step of a Dockerfile: no file below /image, a copy of busybox and more, has the text. All of
+# busybox's names are one file, which is searched once.
+NOT_IN_IMAGE = ('RUN ! find /image -type f "(" -links 1 -o -name sh ")" '
+                '-exec grep -l "{text}" "{{}}" + | grep .\n')
 
 
 @dataclass(frozen=True)
