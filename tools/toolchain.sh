@@ -20,11 +20,15 @@ uv() {
     if [[ -x $own ]]; then "$own" "$@"; else command uv "$@"; fi
 }
 
-# configure DIR COMPILER [MESON OPTION...]: once for each folder.
+# configure DIR COMPILER [MESON OPTION...]: once for each folder, then only what has changed.
 configure() {
     local dir=$1 compiler=$2
     shift 2
-    [[ -f $dir/build.ninja ]] || CC=$compiler meson setup "$dir" -Dtests=enabled -Dwerror=true "$@"
+    if [[ -f $dir/build.ninja ]]; then
+        ninja -C "$dir" build.ninja
+    else
+        CC=$compiler meson setup "$dir" -Dtests=enabled -Dwerror=true "$@"
+    fi
 }
 
 # Sanitizers in, as the tests want it. clang leaves their symbols open until the program is linked.
