@@ -9,7 +9,8 @@ import pathlib
 OUT = pathlib.Path(__file__).parent / "tar"
 
 
-def header(name, kind="0", size=0, mode=0o644, uid=0, gid=0, link="", raw_size=None, magic=b"ustar\x0000"):
+def header(name, kind="0", size=0, mode=0o644, uid=0, gid=0, link="", raw_size=None,
+           magic=b"ustar\x0000"):
     h = bytearray(512)
 
     def put(at, text):
@@ -84,15 +85,19 @@ SEEDS = {
     "link-up-then-file": entry("l", "2", link="../beside") + entry("l/x", data=b"x"),
     "link-dangling": entry("l", "2", link="/none/at/all") + entry("l/x/y", data=b"x"),
     "link-loop": entry("a", "2", link="b") + entry("b", "2", link="a") + entry("a/x", data=b"x"),
-    "link-replaced": entry("l", "2", link="/tmp") + entry("l", data=b"x") + entry("l/", "5", mode=0o755),
+    "link-replaced": entry("l", "2", link="/tmp") + entry("l", data=b"x")
+    + entry("l/", "5", mode=0o755),
     "hardlink-out": entry("h", "1", link="../../../etc/passwd"),
     "hardlink-absolute": entry("h", "1", link="/etc/passwd"),
     "hardlink-through-link": entry("l", "2", link="/etc") + entry("h", "1", link="l/passwd"),
     "hardlink-itself": entry("a", data=b"x") + entry("a", "1", link="a"),
-    "hardlink-with-data": entry("a", data=b"x") + entry("h", "1", link="a", data=b"new", pax=[("mtime", b"1")]),
+    "hardlink-with-data": entry("a", data=b"x")
+    + entry("h", "1", link="a", data=b"new", pax=[("mtime", b"1")]),
     "device": entry("null", "3", mode=0o666) + entry("sda", "4"),
-    "dev-as-link": entry("dev", "2", link="/etc") + entry("dev/passwd", data=b"x") + entry("proc", data=b"x"),
-    "whiteouts": entry(".wh.a") + entry("a/b", data=b"x") + entry("c/", "5") + entry(".wh.c") + entry("d/.wh.e"),
+    "dev-as-link": entry("dev", "2", link="/etc") + entry("dev/passwd", data=b"x")
+    + entry("proc", data=b"x"),
+    "whiteouts": entry(".wh.a") + entry("a/b", data=b"x") + entry("c/", "5") + entry(".wh.c")
+    + entry("d/.wh.e"),
     "whiteout-below": entry(".wh.a") + entry("a/b/c/d", data=b"x") + entry("a/b/.wh..wh..opq"),
     "whiteout-of-parent": entry("d/.wh..."),
     "whiteout-of-self": entry("d/.wh.."),
@@ -136,7 +141,8 @@ SEEDS = {
     "sparse-parent": sparse_1_0(b"../beside/x"),
     "sparse-map-lie": entry("f", data=b"9999999999\n1\n", pax=[("GNU.sparse.major", b"1"),
         ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"9223372036854775807")]),
-    "sparse-0-1": entry("f", data=b"DATA", pax=[("GNU.sparse.map", b"1000,4"), ("GNU.sparse.size", b"2000")]),
+    "sparse-0-1": entry("f", data=b"DATA", pax=[("GNU.sparse.map", b"1000,4"),
+        ("GNU.sparse.size", b"2000")]),
     "unknown-type": entry("f", "Z", data=b"x"),
     "old-v7": header("f", "\0", size=1, magic=b"") + padded(b"x") + header("d/", "\0", magic=b""),
     "deep": entry("/".join("d" * 40), data=b"x"),
