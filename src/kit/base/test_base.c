@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/argv.h"
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
@@ -270,6 +271,19 @@ static void digests_in_text(void **state)
 	assert_false(digest_parse(STR("sha256:../../x"), &back));
 }
 
+static void base64_is_padded(void **state)
+{
+	static const char *const rows[][2] = {
+		{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"\xff\xfe", "//4="}};
+
+	(void)state;
+	for (size_t i = 0; i < array_size(rows); i++) {
+		cleanup(buf_done) struct buf out = {0};
+		base64_encode(str_of(rows[i][0]), &out);
+		assert_string_equal(buf_text(&out), rows[i][1]);
+	}
+}
+
 static void fields_are_bounded(void **state)
 {
 	cleanup(buf_done) struct buf b = {0};
@@ -368,6 +382,7 @@ int main(void)
 		cmocka_unit_test(numbers_are_read_whole),
 		cmocka_unit_test(durations_follow_go),
 		cmocka_unit_test(digests_in_text),
+		cmocka_unit_test(base64_is_padded),
 		cmocka_unit_test(errors_show_their_place),
 		cmocka_unit_test(fields_are_bounded),
 		cmocka_unit_test(suggestions_are_near),
