@@ -216,6 +216,7 @@ int step_run(struct build *b, const struct build_step *step, const char *rootfs,
 {
 	const struct plan_op *op = step->op;
 	cleanup(tree_user_done) struct tree_user user = {0};
+	const struct sandbox_memory memory = store_memory(b->layers);
 	struct sandbox_container c = {.id = "step",
 		.rootfs = rootfs,
 		.hostname = "spaceport",
@@ -223,7 +224,8 @@ int step_run(struct build *b, const struct build_step *step, const char *rootfs,
 		.cwd = op->workdir,
 		.no_network = op->run->network == PLAN_NETWORK_NONE,
 		.cgroup = b->cgroup,
-		.runtime = b->settings->runtime};
+		.runtime = b->settings->runtime,
+		.memory = &memory};
 
 	int r = tree_user_resolve(root, str_of(op->user), &user, err);
 	if (r == 0)

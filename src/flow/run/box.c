@@ -27,6 +27,7 @@ struct box {
 	int scratch;
 	char *rootfs;
 	struct sandbox_container container;
+	struct sandbox_memory memory;
 	struct sandbox_mount trust;
 	int pipes[2][2]; /* stdout, stderr */
 	struct box_container running;
@@ -184,7 +185,9 @@ static int start_container(struct box *b, struct err *err)
 		.uid = SPACE_UID,
 		.gid = SPACE_GID,
 		.cgroup = b->job->cgroup,
-		.runtime = settings->runtime};
+		.runtime = settings->runtime,
+		.memory = &b->memory};
+	b->memory = store_memory(b->layers);
 	fill_args(b);
 	fill_env(b, &trust);
 	int r = sandbox_trust_mount(&trust, &b->trust, err);

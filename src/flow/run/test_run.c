@@ -40,6 +40,22 @@ static void a_space_comes_up_as_user_1000(void **state)
 	expect(buf_text(&got), "NoNewPrivs:\t1\n");
 }
 
+/* The second start finds the filter compiled. */
+static void every_start_is_filtered(void **state)
+{
+	(void)state;
+	need_boxes();
+	for (int i = 0; i < 2; i++) {
+		cleanup(scene_done) struct scene s = {0};
+		cleanup(buf_done) struct buf got = {0};
+		scene_start(&s, COMMAND("serve", "0.0.0.0", "7860"));
+		scene_wait(&s);
+		expect_last(&s, RUN_READY);
+		scene_get(&s, "/read/proc/self/status", &got);
+		expect(buf_text(&got), "Seccomp:\t2\n");
+	}
+}
+
 static void its_disk_is_writable_and_lost(void **state)
 {
 	(void)state;
@@ -233,6 +249,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_space_comes_up_as_user_1000),
+		cmocka_unit_test(every_start_is_filtered),
 		cmocka_unit_test(its_disk_is_writable_and_lost),
 		cmocka_unit_test(the_host_cannot_be_reached_on_loopback),
 		cmocka_unit_test(anything_passes),

@@ -67,19 +67,8 @@ static char *bundle_path(const struct sandbox_container *c, const char *suffix)
 	return xprintf("%s/%s%s", sandbox_scratch(), c->id, suffix);
 }
 
-/* Parsing the profile costs a millisecond or two, so the result is kept for the box's life. */
-static int cached_seccomp(enum sandbox_rights rights, struct buf *ret, struct err *err)
-{
-	cleanup_free char *path = xprintf("%s/%d-" SCRATCH_SECCOMP, sandbox_scratch(), (int)rights);
-
-	if (file_read(AT_FDCWD, path, 1 << 20, ret, NULL) == 0)
-		return 0;
-	buf_clear(ret);
-	int r = seccomp_load(rights, ret, err);
-	return r < 0 ? r : file_replace(AT_FDCWD, path, buf_str(ret), 0600, err);
-}
-
-static int write_bundle(const struct sandbox_container *c, const char *bundle, struct err *err)
+static int write_bundle(
+	const struct sandbox_container *c, const char *bundle, struct str filter, struct err *err)
 {
 	cleanup(buf_done) struct buf seccomp = {0};
 	cleanup(buf_done) struct buf spec = {0};
@@ -87,12 +76,22 @@ static int write_bundle(const struct sandbox_container *c, const char *bundle, s
 
 	if (mkdir(bundle, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, "make %s", bundle);
-	int r = cached_seccomp(c->rights, &seccomp, err);
+	/* A runtime that did not take the filter would allow nothing at all. */
+	int r = 0;
+	if (filter.n)
+		buf_add_text(&seccomp, "{\"defaultAction\":\"SCMP_ACT_ERRNO\"}");
+	else
+		r = seccomp_load(c->rights, &seccomp, err);
 	if (r < 0)
 		return r;
-	spec_print(c, buf_str(&seccomp), &spec);
+	spec_print(c, buf_str(&seccomp), filter, &spec);
 	/* It holds the environment, secrets of a Space among it: readable by the box only. */
 	return file_replace(AT_FDCWD, config, buf_str(&spec), 0600, err);
+}
+
+const char *sandbox_runtime(const struct sandbox_container *c)
+{
+	return c->runtime ? c->runtime : "crun";
 }
 
 static int join_group(void *arg)
@@ -103,8 +102,8 @@ static int join_group(void *arg)
 static void fill_command(const struct sandbox_container *c, const char *bundle, const char *log,
 	const char *pid_file, struct command *ret)
 {
-	argv_add(&ret->argv, c->runtime ? c->runtime : "crun");
-	argv_printf(&ret->argv, "--root=%s/runtime", sandbox_scratch());
+	argv_add(&ret->argv, sandbox_runtime(c));
+	argv_printf(&ret->argv, "--root=%s/" SCRATCH_RUNTIME, sandbox_scratch());
 	argv_add(&ret->argv, "--cgroup-manager=disabled");
 	argv_printf(&ret->argv, "--log=%s", log);
 	argv_add_all(&ret->argv, "run", "--detach", "--bundle", bundle, "--pid-file", pid_file,
@@ -222,18 +221,24 @@ static int run_runtime(
 int sandbox_container_start(struct sandbox_container *c, pid_t *ret_pid, struct err *err)
 {
 	cleanup_free char *bundle = bundle_path(c, "");
+	cleanup(buf_done) struct buf filter = {0};
 
 	int r = make_mountpoints(c, err);
+	bool is_known = r == 0 && filter_recall(c, &filter);
 	if (r == 0)
-		r = write_bundle(c, bundle, err);
-	return r < 0 ? r : run_runtime(c, bundle, ret_pid, err);
+		r = write_bundle(c, bundle, buf_str(&filter), err);
+	if (r == 0)
+		r = run_runtime(c, bundle, ret_pid, err);
+	if (r == 0 && !is_known)
+		filter_keep(c);
+	return r;
 }
 
 int sandbox_container_clean(struct sandbox_container *c, struct err *err)
 {
 	static const char *const suffixes[] = {"", ".log", ".pid"};
 	cleanup_close int scratch = open(sandbox_scratch(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_free char *state = xprintf("runtime/%s", c->id);
+	cleanup_free char *state = xprintf(SCRATCH_RUNTIME "/%s", c->id);
 
 	if (c->made) {
 		mountpoints_remove(c->made);

@@ -17,7 +17,12 @@ enum { SANDBOX_ID_COUNT = 65536 };
 #define SCRATCH_RESOLV	"resolv.conf"
 #define SCRATCH_HOSTS	"hosts"
 #define SCRATCH_CA	"ca-bundle.crt"
-#define SCRATCH_SECCOMP "seccomp.json"
+#define SCRATCH_RUNTIME "runtime" /* the state of the runtime */
+
+/*
+ * Docker's default profile, with conditions that a runtime does not know (seccomp.c).
+ */
+#define SECCOMP_PROFILE "/usr/share/containers/seccomp.json"
 
 /* A line of /etc/subuid, "name:base:count", for this user (by name or number)? */
 bool subid_line(
@@ -35,8 +40,23 @@ void resolv_rewrite(
 enum { NETWORK_MOUNTS = 2 };
 size_t network_mounts(struct sandbox_mount ret[static NETWORK_MOUNTS]);
 
-/* config.json of a container. `mounts` come after the fixed ones. */
-void spec_print(const struct sandbox_container *c, struct str seccomp, struct buf *ret);
+/*
+ * config.json of a container. `seccomp` is a linux.seccomp object, or empty; `filter` is what
+ * filter_recall() gave, or empty.
+ */
+void spec_print(
+	const struct sandbox_container *c, struct str seccomp, struct str filter, struct buf *ret);
+
+/* Its runtime: a name or a path. */
+const char *sandbox_runtime(const struct sandbox_container *c);
+
+/*
+ * The compiled form of a container's seccomp profile, as text for the runtime, if an earlier
+ * container of the same kind has left it in c->memory.
+ */
+bool filter_recall(const struct sandbox_container *c, struct buf *ret);
+/* After a start without it: keep what the runtime has compiled, if it shows it. */
+void filter_keep(const struct sandbox_container *c);
 
 /*
  * Docker's default seccomp profile in the form of containers-common, as the linux.seccomp

@@ -157,6 +157,17 @@ enum sandbox_rights {
 	SANDBOX_SPACE, /* none at all, no new privileges */
 };
 
+/*
+ * What costs time to make anew and depends on this host alone is kept by the caller from box to
+ * box, by name. Both may fail without a word: losing it costs time only. What put() was
+ * given comes back from get() whole or not at all.
+ */
+struct sandbox_memory {
+	bool (*get)(void *arg, struct str name, struct buf *ret);
+	void (*put)(void *arg, struct str name, struct str value);
+	void *arg;
+};
+
 struct sandbox_container {
 	const char *id;	    /* one component, unique in the box */
 	const char *rootfs; /* absolute path of the mounted tree */
@@ -175,7 +186,8 @@ struct sandbox_container {
 	const struct cgroup *cgroup; /* NULL: no limits */
 	int stdout_fd, stderr_fd;    /* stdin is empty */
 	const char *runtime;	     /* crun, or NULL for the one in PATH */
-	struct sandbox_mountpoints *made; /* the room's own; NULL before the start */
+	const struct sandbox_memory *memory; /* NULL: none */
+	struct sandbox_mountpoints *made;    /* the room's own; NULL before the start */
 };
 
 /*

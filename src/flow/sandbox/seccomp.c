@@ -7,11 +7,10 @@
 #include "json/json.h"
 
 /*
- * /usr/share/containers/seccomp.json holds Docker's default profile with conditions
- * ("includes" and "excludes" by capability and architecture) that a runtime does not
- * know. Here the conditions are decided, and what remains is the linux.seccomp object.
+ * The profile has conditions ("includes" and "excludes" by capability and architecture) that
+ * a runtime does not know. Here the conditions are decided, and what remains is the
+ * linux.seccomp object.
  */
-#define PROFILE "/usr/share/containers/seccomp.json"
 
 enum { PROFILE_MAX = 1 << 20 };
 
@@ -163,10 +162,10 @@ int seccomp_load(enum sandbox_rights rights, struct buf *ret, struct err *err)
 	struct utsname host;
 	const char *arch = "";
 
-	int r = file_read(AT_FDCWD, PROFILE, PROFILE_MAX, &profile, err);
+	int r = file_read(AT_FDCWD, SECCOMP_PROFILE, PROFILE_MAX, &profile, err);
 	if (r == -ERR_MISSING) {
 		err_clear(err);
-		(void)err_set(err, ERR_HOST, "%s is missing", PROFILE);
+		(void)err_set(err, ERR_HOST, "%s is missing", SECCOMP_PROFILE);
 		return err_hint(err, "sudo apt-get install golang-github-containers-common");
 	}
 	if (r < 0)
@@ -177,6 +176,6 @@ int seccomp_load(enum sandbox_rights rights, struct buf *ret, struct err *err)
 			arch = architectures[i].arch;
 	if (seccomp_translate(buf_str(&profile), build_caps,
 		    rights == SANDBOX_BUILD ? build_cap_count : 0, arch, ret, err) < 0)
-		return err_wrap(err, PROFILE);
+		return err_wrap(err, SECCOMP_PROFILE);
 	return 0;
 }

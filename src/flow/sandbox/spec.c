@@ -163,7 +163,17 @@ static void put_linux(struct json_writer *w, const struct sandbox_container *c, 
 	json_end_object(w);
 }
 
-void spec_print(const struct sandbox_container *c, struct str seccomp, struct buf *ret)
+/* In the words of crun(1), which runs it instead of compiling linux.seccomp. */
+static void put_filter(struct json_writer *w, struct str filter)
+{
+	json_key(w, "annotations");
+	json_begin_object(w);
+	json_add_str(w, "run.oci.seccomp_bpf_data", filter);
+	json_end_object(w);
+}
+
+void spec_print(
+	const struct sandbox_container *c, struct str seccomp, struct str filter, struct buf *ret)
 {
 	struct json_writer w = json_writer_to(ret);
 
@@ -178,6 +188,8 @@ void spec_print(const struct sandbox_container *c, struct str seccomp, struct bu
 	json_add_text(&w, "hostname", c->hostname);
 	put_mounts(&w, c);
 	put_linux(&w, c, seccomp);
+	if (filter.n)
+		put_filter(&w, filter);
 	json_end_object(&w);
 	json_line(&w);
 }

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #include "os/clock.h"
+#include "sandbox/internal.h"
 #include "sandbox/sandbox.h"
 
 static struct sandbox_ids ids;
@@ -157,6 +158,91 @@ static void a_killed_parent_takes_all_along(void **state)
 	close(fds[0]);
 }
 
+/* ---- filters ---- */
+
+struct notes {
+	struct buf name, value;
+};
+
+static bool recall(void *arg, struct str name, struct buf *ret)
+{
+	const struct notes *notes = arg;
+
+	if (!str_eq(name, buf_str(&notes->name)))
+		return false;
+	buf_add_str(ret, buf_str(&notes->value));
+	return true;
+}
+
+static void note(void *arg, struct str name, struct str value)
+{
+	struct notes *notes = arg;
+
+	buf_clear(&notes->name);
+	buf_clear(&notes->value);
+	buf_add_str(&notes->name, name);
+	buf_add_str(&notes->value, value);
+}
+
+/* What a runtime that compiles filters leaves behind. */
+static bool leave_filter(const char *id, size_t size)
+{
+	static const char bytes[64];
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/" SCRATCH_RUNTIME, sandbox_scratch());
+	(void)mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/" SCRATCH_RUNTIME "/%s", sandbox_scratch(), id);
+	(void)mkdir(path, 0700);
+	snprintf(
+		path, sizeof(path), "%s/" SCRATCH_RUNTIME "/%s/seccomp.bpf", sandbox_scratch(), id);
+	int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+	bool ok = fd >= 0 && write(fd, bytes, size) == (ssize_t)size;
+	close(fd);
+	return ok;
+}
+
+static int keep_filters(void *arg)
+{
+	struct notes notes = {0};
+	const struct sandbox_memory memory = {recall, note, &notes};
+	const struct sandbox_container space = {
+		.id = "a", .rights = SANDBOX_SPACE, .memory = &memory};
+	const struct sandbox_container step = {
+		.id = "a", .rights = SANDBOX_BUILD, .memory = &memory};
+	struct buf got = {0};
+
+	(void)arg;
+	/* Each bit is an expectation that failed. */
+	filter_keep(&space);
+	int bad = notes.name.len != 0;
+	bad |= !leave_filter("a", 15) << 1;
+	filter_keep(&space);
+	bad |= (notes.name.len != 0) << 2;
+	bad |= !leave_filter("a", 16) << 3;
+	filter_keep(&space);
+	bad |= !filter_recall(&space, &got) << 4;
+	bad |= !str_is(buf_str(&got), "AAAAAAAAAAAAAAAAAAAAAA==") << 5;
+	/* Other rights have another filter. */
+	bad |= filter_recall(&step, &got) << 6;
+	return bad;
+}
+
+static void whole_filters_are_kept_by_their_rights(void **state)
+{
+	struct sandbox_box_options options = {
+		.ids = &ids, .scratch = scratch, .main = keep_filters};
+	struct sandbox_box box;
+	struct err err = {0};
+	int status = -1;
+
+	(void)state;
+	need_boxes();
+	assert_int_equal(sandbox_box_start(&options, &box, &err), 0);
+	assert_int_equal(sandbox_box_wait(&box, &status, &err), 0);
+	assert_int_equal(status, 0);
+}
+
 /* ---- work ---- */
 
 static int fail_with_reason(void *arg, struct sandbox_channel *channel, struct err *err)
@@ -260,6 +346,7 @@ int main(void)
 		cmocka_unit_test(a_box_is_root_and_pid_1_of_its_own),
 		cmocka_unit_test(nothing_of_a_box_is_seen_outside),
 		cmocka_unit_test(a_killed_parent_takes_all_along),
+		cmocka_unit_test(whole_filters_are_kept_by_their_rights),
 		cmocka_unit_test(work_reports_its_messages_and_its_error),
 		cmocka_unit_test(work_is_cancelled_whole),
 		cmocka_unit_test(a_network_namespace_needs_no_helper_program),

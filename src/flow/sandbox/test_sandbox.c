@@ -108,7 +108,7 @@ static void a_space_gets_no_rights(void **state)
 
 	(void)state;
 	argv_add(&c.args, "a\"b");
-	spec_print(&c, STR(""), &out);
+	spec_print(&c, STR(""), STR(""), &out);
 	assert_int_equal(json_parse(&a, buf_str(&out), 1 << 20, &doc, &err), 0);
 	const struct json *process = json_find(doc, "process");
 	const struct json *caps = json_find(process, "capabilities");
@@ -119,6 +119,22 @@ static void a_space_gets_no_rights(void **state)
 	assert_true(locked);
 	assert_string_equal(json_text(json_item(json_find(process, "args"), 0)), "a\"b");
 	argv_done(&c.args);
+}
+
+static void a_compiled_filter_is_an_annotation(void **state)
+{
+	cleanup(buf_done) struct buf out = {0};
+	cleanup(arena_done) struct arena a = {0};
+	struct sandbox_container c = {.id = "x", .rootfs = "/r", .hostname = "h", .cwd = "/"};
+	const struct json *doc;
+	struct err err = {0};
+
+	(void)state;
+	spec_print(&c, STR("{}"), STR("Zm9v"), &out);
+	assert_int_equal(json_parse(&a, buf_str(&out), 1 << 20, &doc, &err), 0);
+	const struct json *text =
+		json_find(json_find(doc, "annotations"), "run.oci.seccomp_bpf_data");
+	assert_string_equal(json_text(text), "Zm9v");
 }
 
 static void trust_is_set_only_where_absent(void **state)
@@ -144,6 +160,7 @@ int main(void)
 		cmocka_unit_test(loopback_resolvers_are_replaced),
 		cmocka_unit_test(seccomp_conditions_are_decided),
 		cmocka_unit_test(a_space_gets_no_rights),
+		cmocka_unit_test(a_compiled_filter_is_an_annotation),
 		cmocka_unit_test(trust_is_set_only_where_absent),
 	};
 

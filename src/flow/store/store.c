@@ -218,6 +218,21 @@ int store_open_in_box(struct store *store, struct layer_store **ret_layers,
 	return r < 0 ? r : image_store_open(store->dir, ret_images, err);
 }
 
+static bool recall(void *arg, struct str name, struct buf *ret)
+{
+	return layer_memo_get(arg, name, ret, NULL) == 0;
+}
+
+static void keep(void *arg, struct str name, struct str value)
+{
+	ignored(layer_memo_put(arg, name, value, NULL)); /* it is made anew, then */
+}
+
+struct sandbox_memory store_memory(struct layer_store *layers)
+{
+	return (struct sandbox_memory){.get = recall, .put = keep, .arg = layers};
+}
+
 /* ---- removing ---- */
 
 static bool has_key(const struct image_record *records, size_t count, const char *key)

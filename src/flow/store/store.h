@@ -61,6 +61,9 @@ must_use int store_prepare_box(struct store *store, struct err *err);
 must_use int store_open_in_box(struct store *store, struct layer_store **ret_layers,
 	struct image_store **ret_images, struct err *err);
 
+/* Memory for containers, in memos of the layer store, which must outlive it. */
+struct sandbox_memory store_memory(struct layer_store *layers);
+
 /* ---- From outside: these start a box for the work ---- */
 
 struct store_transfer {
