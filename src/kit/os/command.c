@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
@@ -103,50 +104,144 @@ static int prepare_child(const struct command *c, pid_t parent)
 	return 0;
 }
 
-noreturn_fn static void child(const struct command *c, const char *path, int report, pid_t parent)
+struct held_child {
+	const char *path;
+	int go; /* a byte comes when it may execute; < 0: it may at once */
+	int report;
+	pid_t parent;
+};
+
+/* End of file means that it is not wanted any more. */
+static bool may_go(int go)
 {
-	int sys = prepare_child(c, parent);
+	char byte;
+	ssize_t n;
+
+	if (go < 0)
+		return true;
+	do
+		n = read(go, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	return n == 1;
+}
+
+noreturn_fn static void child(const struct command *c, const struct held_child *held)
+{
+	int sys = prepare_child(c, held->parent);
 
 	if (!sys) {
-		execve(path, c->argv.items, c->inherit_env ? environ : c->env.items);
+		if (!may_go(held->go))
+			_exit(127);
+		execve(held->path, c->argv.items, c->inherit_env ? environ : c->env.items);
 		sys = errno;
 	}
 	/* A parent that does not get this sees end of file, and then status 127. */
-	if (write(report, &sys, sizeof(sys)) < 0)
+	if (write(held->report, &sys, sizeof(sys)) < 0)
 		_exit(126);
 	_exit(127);
 }
 
-int command_start(const struct command *c, pid_t *ret_pid, struct err *err)
+static void close_pair(int fds[2])
 {
-	int pipe_fds[2], sys = 0;
+	for (int i = 0; i < 2; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+/* Fork; `go` is a socket pair, or -1 twice for a child that does not wait. */
+static int start_child(
+	const struct command *c, int go[2], struct command_held *ret, struct err *err)
+{
+	int report[2];
 	cleanup_free char *path = command_find(c->argv.items[0]);
 
 	if (!path)
 		return err_set(err, ERR_MISSING, "program %s not found", c->argv.items[0]);
-	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+	if (pipe2(report, O_CLOEXEC) < 0)
 		return err_sys(err, "make pipe");
 	pid_t parent = getpid(), pid = fork();
-	if (pid == 0)
-		child(c, path, pipe_fds[1], parent);
-	int fork_errno = errno;
-	close(pipe_fds[1]);
-	cleanup_close int report = pipe_fds[0];
+	if (pid == 0) {
+		if (go[1] >= 0)
+			close(go[1]);
+		child(c, &(struct held_child){path, go[0], report[1], parent});
+	}
+	int sys = errno;
+	close(report[1]);
 	if (pid < 0) {
-		errno = fork_errno;
+		close(report[0]);
+		errno = sys;
 		return err_sys(err, "start %s", c->argv.items[0]);
 	}
+	*ret = (struct command_held){
+		.pid = pid, .go = -1, .report = report[0], .path = take_ptr(path)};
+	return 0;
+}
+
+int command_hold(const struct command *c, struct command_held *ret, struct err *err)
+{
+	int go[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, go) < 0)
+		return err_sys(err, "make socket pair");
+	int r = start_child(c, go, ret, err);
+	if (r < 0) {
+		close_pair(go);
+		return r;
+	}
+	close(go[0]);
+	ret->go = go[1];
+	return 0;
+}
+
+/* What became of its exec. */
+static int hear_report(struct command_held *held, pid_t *ret_pid, struct err *err)
+{
+	int sys = 0;
+	pid_t pid = held->pid;
 	ssize_t n;
+
 	do
-		n = read(report, &sys, sizeof(sys));
+		n = read(held->report, &sys, sizeof(sys));
 	while (n < 0 && errno == EINTR);
+	held->pid = 0;
 	if (n == (ssize_t)sizeof(sys)) {
 		(void)waitpid(pid, NULL, 0); /* it has already failed; its status says 127 */
 		errno = sys;
-		return err_sys(err, "execute %s", path);
+		return err_sys(err, "execute %s", held->path);
 	}
 	*ret_pid = pid;
 	return 0;
+}
+
+int command_release(struct command_held *held, pid_t *ret_pid, struct err *err)
+{
+	ssize_t n;
+
+	/* A child that has failed by now does not hear it; it has reported. */
+	do
+		n = send(held->go, "g", 1, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return hear_report(held, ret_pid, err);
+}
+
+void command_held_done(struct command_held *held)
+{
+	if (held->go >= 0)
+		close(held->go);
+	if (held->report >= 0)
+		close(held->report);
+	if (held->pid > 0)
+		(void)waitpid(held->pid, NULL, 0); /* the closed socket ends it */
+	free(held->path);
+	*held = (struct command_held)COMMAND_HELD_INIT;
+}
+
+int command_start(const struct command *c, pid_t *ret_pid, struct err *err)
+{
+	cleanup(command_held_done) struct command_held held = COMMAND_HELD_INIT;
+
+	int r = start_child(c, (int[]){-1, -1}, &held, err);
+	return r < 0 ? r : hear_report(&held, ret_pid, err);
 }
 
 int command_wait(pid_t pid, int *ret_status, struct err *err)
@@ -176,15 +271,14 @@ static int read_until(int fd, size_t limit, int64_t deadline, struct buf *ret, s
 	}
 }
 
-int command_capture(struct command *c, size_t limit, int seconds, struct buf *ret_output,
-	int *ret_status, struct err *err)
+int command_capture_begin(
+	struct command *c, int seconds, struct command_capture *ret, struct err *err)
 {
 	int pipe_fds[2];
 	pid_t pid = -1;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return err_sys(err, "make pipe");
-	cleanup_close int output = pipe_fds[0];
 	bool merge = c->stderr_fd < 0;
 	c->stdout_fd = pipe_fds[1];
 	if (merge)
@@ -194,16 +288,42 @@ int command_capture(struct command *c, size_t limit, int seconds, struct buf *re
 	c->stdout_fd = -1;
 	if (merge)
 		c->stderr_fd = -1;
-	if (r < 0)
+	if (r < 0) {
+		close(pipe_fds[0]);
 		return r;
-	r = read_until(output, limit, clock_now() + seconds * INT64_C(1000000000), ret_output, err);
+	}
+	*ret = (struct command_capture){.pid = pid,
+		.output = pipe_fds[0],
+		.name = xstrdup(c->argv.items[0]),
+		.deadline = clock_now() + seconds * INT64_C(1000000000)};
+	return 0;
+}
+
+int command_capture_end(struct command_capture *capture, size_t limit, struct buf *ret_output,
+	int *ret_status, struct err *err)
+{
+	cleanup_close int output = capture->output;
+	cleanup_free char *name = capture->name;
+	pid_t pid = capture->pid;
+	struct err ignored = {0};
+
+	int r = read_until(output, limit, capture->deadline, ret_output, err);
+	*capture = (struct command_capture){.output = -1};
 	if (r < 0)
 		kill(pid, SIGKILL);
-	struct err ignored = {0};
 	int waited = command_wait(pid, ret_status, r < 0 ? &ignored : err);
 	if (r < 0)
-		return err_wrap(err, "%s", c->argv.items[0]);
+		return err_wrap(err, "%s", name);
 	return waited;
+}
+
+int command_capture(struct command *c, size_t limit, int seconds, struct buf *ret_output,
+	int *ret_status, struct err *err)
+{
+	struct command_capture capture;
+
+	int r = command_capture_begin(c, seconds, &capture, err);
+	return r < 0 ? r : command_capture_end(&capture, limit, ret_output, ret_status, err);
 }
 
 const char *command_status_text(char text[static 64], int status)

@@ -47,6 +47,29 @@ DEFINE_CLEANUP_VALUE(struct command, command_done);
  */
 must_use int command_start(const struct command *c, pid_t *ret_pid, struct err *err);
 
+/*
+ * The same in two parts. The child does all that comes before exec, before_exec too, while the
+ * caller goes on, and waits there. It has the caller's descriptors as they are now.
+ */
+struct command_held {
+	pid_t pid;
+	int go, report;
+	char *path;
+};
+
+/* Held by nobody. */
+#define COMMAND_HELD_INIT \
+	{ \
+		.go = -1, .report = -1 \
+	}
+
+must_use int command_hold(const struct command *c, struct command_held *ret, struct err *err);
+/* Let it execute its program; from then on as after command_start(). */
+must_use int command_release(struct command_held *held, pid_t *ret_pid, struct err *err);
+/* If it is still held, it ends without having executed anything. */
+void command_held_done(struct command_held *held);
+DEFINE_CLEANUP_VALUE(struct command_held, command_held_done);
+
 /* Wait for it: ret_status as waitpid(2). */
 must_use int command_wait(pid_t pid, int *ret_status, struct err *err);
 
@@ -57,6 +80,19 @@ must_use int command_wait(pid_t pid, int *ret_status, struct err *err);
  */
 must_use int command_capture(struct command *c, size_t limit, int seconds, struct buf *ret_output,
 	int *ret_status, struct err *err);
+
+/* The same in two parts, with time for something else in between. */
+struct command_capture {
+	pid_t pid; /* 0: none is under way */
+	int output;
+	char *name;
+	int64_t deadline;
+};
+
+must_use int command_capture_begin(
+	struct command *c, int seconds, struct command_capture *ret, struct err *err);
+must_use int command_capture_end(struct command_capture *capture, size_t limit,
+	struct buf *ret_output, int *ret_status, struct err *err);
 
 /* "exited with 3", "killed by SIGKILL": returns text. */
 const char *command_status_text(char text[static 64], int status);

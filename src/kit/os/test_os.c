@@ -268,6 +268,48 @@ static int run(const char *script, int seconds, struct buf *out, int *status, st
 	return command_capture(&c, 1000, seconds, out, status, err);
 }
 
+static int leave_mark(void *arg)
+{
+	return close(open(arg, O_CREAT | O_WRONLY, 0600)) < 0 ? errno : 0;
+}
+
+static void held_commands_wait(void **state)
+{
+	struct place *p = *state;
+	char before[80], ran[80], nowhere[] = "/nowhere/at/all";
+	cleanup(command_done) struct command c = COMMAND_INIT;
+	struct command_held held = COMMAND_HELD_INIT;
+	struct err err = {0};
+	int status = -1;
+	pid_t pid;
+
+	snprintf(before, sizeof(before), "%s/before", p->path);
+	snprintf(ran, sizeof(ran), "%s/ran", p->path);
+	argv_add_all(&c.argv, "touch", ran, NULL);
+	c.inherit_env = true;
+	c.before_exec = leave_mark;
+	c.arg = before;
+
+	/* One that is dropped has done nothing after before_exec. */
+	assert_int_equal(command_hold(&c, &held, &err), 0);
+	command_held_done(&held);
+	assert_int_equal(unlink(before), 0);
+	assert_int_equal(access(ran, F_OK), -1);
+
+	assert_int_equal(command_hold(&c, &held, &err), 0);
+	assert_int_equal(command_release(&held, &pid, &err), 0);
+	assert_int_equal(command_wait(pid, &status, &err), 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(unlink(before) + unlink(ran), 0);
+	command_held_done(&held);
+
+	/* What before_exec says is told by the release. */
+	c.arg = nowhere;
+	assert_int_equal(command_hold(&c, &held, &err), 0);
+	assert_int_equal(command_release(&held, &pid, &err), -ERR_SYSTEM);
+	command_held_done(&held);
+}
+
 static void commands_tell_their_end(void **state)
 {
 	struct err err = {0};
@@ -304,6 +346,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			files_are_replaced_and_limited, place_new, place_gone),
 		cmocka_unit_test_setup_teardown(locks_exclude, place_new, place_gone),
+		cmocka_unit_test_setup_teardown(held_commands_wait, place_new, place_gone),
 		cmocka_unit_test(commands_tell_their_end),
 	};
 
