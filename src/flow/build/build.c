@@ -102,6 +102,21 @@ static void start_housekeeping(struct build *b)
 	_exit(0);
 }
 
+static bool is_to_run(const struct build_step *step)
+{
+	return step->op->kind == PLAN_RUN && !step->cached &&
+	       step->op->run->network != PLAN_NETWORK_NONE;
+}
+
+/* The way out takes a while to come up: time for the steps before the first that runs. */
+static void start_network(struct build *b)
+{
+	for (size_t i = 0; i < b->plan.stage_count; i++)
+		for (size_t k = 0; k < b->stages[i].step_count && !b->has_network; k++)
+			if (is_to_run(&b->stages[i].steps[k]))
+				step_run_prepare(b);
+}
+
 static int build_in_box(void *arg, struct sandbox_channel *channel, struct err *err)
 {
 	struct build *b = arg;
@@ -115,6 +130,7 @@ static int build_in_box(void *arg, struct sandbox_channel *channel, struct err *
 	b->layers = layers;
 	b->images = images;
 	b->channel = channel;
+	start_network(b);
 	start_housekeeping(b);
 	r = build_walk(b, err);
 	if (r == 0)

@@ -82,7 +82,9 @@ struct build {
 	int context_socket;	/* asks the context server; < 0 outside */
 	int context_server_end; /* its other end, until the server has it */
 	struct cgroup *cgroup;
-	bool has_network;
+	bool has_network; /* it was started, or that failed: */
+	struct err network_error;
+	bool is_in_network;
 	unsigned mount_number;
 
 	char image_id[DIGEST_TEXT_SIZE];
@@ -151,6 +153,8 @@ must_use int build_finish(struct build *b, struct err *err);
 
 must_use int build_do_step(
 	struct build *b, struct build_stage *stage, struct build_step *step, struct err *err);
+/* Before any step: begins what the first step_run() would otherwise wait for. */
+void step_run_prepare(struct build *b);
 /* On the mounted tree `root`, whose path is `rootfs`. */
 must_use int step_run(struct build *b, const struct build_step *step, const char *rootfs, int root,
 	struct err *err);

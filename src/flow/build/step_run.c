@@ -59,21 +59,30 @@ static int forward(struct output *o, int pipe_fd, struct err *err)
 
 /* ---- the container ---- */
 
-static int start_network(struct build *b, struct err *err)
+void step_run_prepare(struct build *b)
 {
 	cleanup(argv_done) struct argv servers = {0};
 
-	if (b->has_network)
-		return 0;
 	for (size_t i = 0; i < b->settings->dns.count; i++)
 		argv_add(&servers, b->settings->dns.items[i]);
-	int r = sandbox_network_start(b->settings->network == SETTINGS_NETWORK_NONE
+	/* The step that needs it has the error. */
+	ignored(sandbox_network_start(b->settings->network == SETTINGS_NETWORK_NONE
 					      ? SANDBOX_NETWORK_NONE
 					      : SANDBOX_NETWORK_EGRESS,
-		&servers, err);
-	if (r == 0)
-		r = sandbox_network_enter(err);
-	b->has_network = r == 0;
+		&servers, &b->network_error));
+	b->has_network = true;
+}
+
+static int enter_network(struct build *b, struct err *err)
+{
+	if (!b->has_network)
+		step_run_prepare(b);
+	if (b->network_error.kind != ERR_NONE) {
+		*err = b->network_error;
+		return -(int)err->kind;
+	}
+	int r = b->is_in_network ? 0 : sandbox_network_enter(err);
+	b->is_in_network = r == 0;
 	return r;
 }
 
@@ -233,7 +242,7 @@ int step_run(struct build *b, const struct build_step *step, const char *rootfs,
 	if (r == 0)
 		r = make_cwd(root, op->workdir, &user, err);
 	if (r == 0)
-		r = start_network(b, err);
+		r = enter_network(b, err);
 	if (r < 0)
 		return r;
 	c.uid = user.uid;

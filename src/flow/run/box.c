@@ -207,14 +207,15 @@ static int start(struct box *b, struct err *err)
 {
 	int r = store_open_in_box(b->job->store, &b->layers, &b->images, err);
 
+	/* First, since it comes up meanwhile. */
+	if (r == 0)
+		r = start_network(store_settings(b->job->store), err);
 	if (r == 0)
 		r = mount_rootfs(b, err);
 	if (r == 0)
 		r = make_tmp(b->running.root, err);
 	if (r == 0)
 		r = make_cwd(b, err);
-	if (r == 0)
-		r = start_network(store_settings(b->job->store), err);
 	return r < 0 ? r : start_container(b, err);
 }
 

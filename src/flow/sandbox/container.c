@@ -99,15 +99,15 @@ static int join_group(void *arg)
 	return cgroup_join(arg);
 }
 
-static void fill_command(const struct sandbox_container *c, const char *bundle, const char *log,
-	const char *pid_file, struct command *ret)
+static void fill_command(const struct sandbox_container *c, const char *bundle, struct command *ret)
 {
 	argv_add(&ret->argv, sandbox_runtime(c));
 	argv_printf(&ret->argv, "--root=%s/" SCRATCH_RUNTIME, sandbox_scratch());
 	argv_add(&ret->argv, "--cgroup-manager=disabled");
-	argv_printf(&ret->argv, "--log=%s", log);
-	argv_add_all(&ret->argv, "run", "--detach", "--bundle", bundle, "--pid-file", pid_file,
-		c->id, NULL);
+	argv_printf(&ret->argv, "--log=%s.log", bundle);
+	argv_add_all(&ret->argv, "run", "--detach", "--bundle", bundle, "--pid-file", NULL);
+	argv_printf(&ret->argv, "%s.pid", bundle);
+	argv_add(&ret->argv, c->id);
 	/* Nothing of the caller's environment: it may hold secrets. */
 	argv_printf(&ret->env, "PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
 	ret->stdout_fd = c->stdout_fd;
@@ -189,23 +189,17 @@ static int wait_for_adoption(pid_t pid, struct err *err)
 	}
 }
 
-static int run_runtime(
-	const struct sandbox_container *c, const char *bundle, pid_t *ret_pid, struct err *err)
+/* The runtime has ended: the container is there, or the log says why not. */
+static int find_container(
+	const struct sandbox_container *c, pid_t runtime, pid_t *ret_pid, struct err *err)
 {
-	cleanup(command_done) struct command command = COMMAND_INIT;
 	cleanup(buf_done) struct buf text = {0};
 	cleanup_free char *log = bundle_path(c, ".log");
 	cleanup_free char *pid_file = bundle_path(c, ".pid");
 	uint64_t number;
-	pid_t pid;
 	int status;
 
-	fill_command(c, bundle, log, pid_file, &command);
-	if (command_start(&command, &pid, err) < 0) {
-		err->kind = ERR_HOST;
-		return err_hint(err, "sudo apt-get install crun");
-	}
-	int r = command_wait(pid, &status, err);
+	int r = command_wait(runtime, &status, err);
 	if (r < 0)
 		return r;
 	if (status != 0)
@@ -218,18 +212,45 @@ static int run_runtime(
 	return wait_for_adoption(*ret_pid, err);
 }
 
-int sandbox_container_start(struct sandbox_container *c, pid_t *ret_pid, struct err *err)
+static int no_runtime(struct err *err)
 {
-	cleanup_free char *bundle = bundle_path(c, "");
+	err->kind = ERR_HOST;
+	return err_hint(err, "sudo apt-get install crun");
+}
+
+/* All that the runtime needs: places to mount on, its bundle, the network. */
+static int prepare(
+	struct sandbox_container *c, const char *bundle, bool *ret_has_filter, struct err *err)
+{
 	cleanup(buf_done) struct buf filter = {0};
 
 	int r = make_mountpoints(c, err);
-	bool is_known = r == 0 && filter_recall(c, &filter);
-	if (r == 0)
-		r = write_bundle(c, bundle, buf_str(&filter), err);
-	if (r == 0)
-		r = run_runtime(c, bundle, ret_pid, err);
-	if (r == 0 && !is_known)
+	if (r < 0)
+		return r;
+	*ret_has_filter = filter_recall(c, &filter);
+	r = write_bundle(c, bundle, buf_str(&filter), err);
+	return r < 0 || c->no_network ? r : network_wait(err);
+}
+
+int sandbox_container_start(struct sandbox_container *c, pid_t *ret_pid, struct err *err)
+{
+	cleanup(command_held_done) struct command_held held = COMMAND_HELD_INIT;
+	cleanup(command_done) struct command command = COMMAND_INIT;
+	cleanup_free char *bundle = bundle_path(c, "");
+	bool has_filter;
+	pid_t runtime;
+
+	/* To join control groups can take many milliseconds, so that begins first. */
+	fill_command(c, bundle, &command);
+	if (command_hold(&command, &held, err) < 0)
+		return no_runtime(err);
+	int r = prepare(c, bundle, &has_filter, err);
+	if (r < 0)
+		return r;
+	if (command_release(&held, &runtime, err) < 0)
+		return no_runtime(err);
+	r = find_container(c, runtime, ret_pid, err);
+	if (r == 0 && !has_filter)
 		filter_keep(c);
 	return r;
 }

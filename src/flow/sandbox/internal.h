@@ -40,6 +40,9 @@ void resolv_rewrite(
 enum { NETWORK_MOUNTS = 2 };
 size_t network_mounts(struct sandbox_mount ret[static NETWORK_MOUNTS]);
 
+/* Wait until the network of the box is up, if there is one. */
+must_use int network_wait(struct err *err);
+
 /*
  * config.json of a container. `seccomp` is a linux.seccomp object, or empty; `filter` is what
  * filter_recall() gave, or empty.

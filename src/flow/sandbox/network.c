@@ -206,11 +206,20 @@ static int explain_pasta(const struct buf *output, struct err *err)
 			     "spaceport.yaml does without");
 }
 
+/* Of this box, until network_wait(). */
+static struct command_capture pasta;
+
+static int no_pasta(struct err *err)
+{
+	if (err->kind != ERR_MISSING)
+		return err_wrap(err, "network");
+	err->kind = ERR_HOST;
+	return err_hint(err, "sudo apt-get install passt");
+}
+
 static int start_pasta(const char *file, bool forward_dns, struct err *err)
 {
 	cleanup(command_done) struct command c = COMMAND_INIT;
-	cleanup(buf_done) struct buf output = {0};
-	int status;
 
 	/*
 	 * Without --no-map-gw the gateway's address leads to the host's own loopback. No port
@@ -222,12 +231,18 @@ static int start_pasta(const char *file, bool forward_dns, struct err *err)
 		argv_add_all(&c.argv, "--dns-forward", DNS_ADDRESS, NULL);
 	argv_add_all(&c.argv, "--runas", "0", "--netns", file, NULL);
 	c.inherit_env = true;
-	if (command_capture(&c, 8192, PASTA_SECONDS, &output, &status, err) < 0) {
-		if (err->kind != ERR_MISSING)
-			return err_wrap(err, "network");
-		err->kind = ERR_HOST;
-		return err_hint(err, "sudo apt-get install passt");
-	}
+	return command_capture_begin(&c, PASTA_SECONDS, &pasta, err) < 0 ? no_pasta(err) : 0;
+}
+
+int network_wait(struct err *err)
+{
+	cleanup(buf_done) struct buf output = {0};
+	int status;
+
+	if (pasta.pid == 0)
+		return 0;
+	if (command_capture_end(&pasta, 8192, &output, &status, err) < 0)
+		return err_wrap(err, "network");
 	return status == 0 ? 0 : explain_pasta(&output, err);
 }
 

@@ -130,7 +130,9 @@ enum sandbox_network_mode {
 
 /*
  * Make the network namespace of this box. `name_servers` (NULL: the host's) and the host's search
- * list go to a resolv.conf in scratch. Call once; containers started later are in it.
+ * list go to a resolv.conf in scratch. Call once; containers started later are in it. The way
+ * out comes up while the caller goes on: the start of the first container waits for it, and has
+ * its errors.
  */
 must_use int sandbox_network_start(
 	enum sandbox_network_mode mode, const struct argv *name_servers, struct err *err);
