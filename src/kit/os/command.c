@@ -320,7 +320,7 @@ int command_capture_end(struct command_capture *capture, size_t limit, struct bu
 int command_capture(struct command *c, size_t limit, int seconds, struct buf *ret_output,
 	int *ret_status, struct err *err)
 {
-	struct command_capture capture;
+	struct command_capture capture = {.output = -1};
 
 	int r = command_capture_begin(c, seconds, &capture, err);
 	return r < 0 ? r : command_capture_end(&capture, limit, ret_output, ret_status, err);
