@@ -17,6 +17,9 @@
 
 enum { FILE_HEADER = 16, RECORD_HEADER = 16 };
 
+/* Sequence numbers count from 1 and end before this. */
+#define SEQUENCE_END (UINT64_MAX / 2)
+
 void record_print(struct buf *to, const struct journal_record *record);
 void file_header_print(struct buf *to, uint64_t sequence);
 /* 0, JOURNAL_E_SHORT or JOURNAL_E_BAD. */

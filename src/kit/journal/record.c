@@ -39,7 +39,7 @@ int file_header_parse(struct str bytes, uint64_t *ret_sequence)
 	if (bytes.n < FILE_HEADER)
 		return JOURNAL_E_SHORT;
 	uint64_t sequence = load_u64(bytes.p + sizeof(file_magic));
-	if (sequence == 0 || sequence >= UINT64_MAX / 2)
+	if (sequence == 0 || sequence >= SEQUENCE_END)
 		return JOURNAL_E_BAD;
 	*ret_sequence = sequence;
 	return 0;

@@ -31,6 +31,12 @@ void journal_free(struct journal *journal)
 	free(journal);
 }
 
+/* No writer counts that far; a foreign file may say that one did, and then it begins anew. */
+static uint64_t after(uint64_t sequence)
+{
+	return sequence + 1 < SEQUENCE_END ? sequence + 1 : 1;
+}
+
 /* The file appears under its name with its header in it, or not at all. */
 static int start_file(struct journal *j, uint64_t sequence, struct err *err)
 {
@@ -125,7 +131,7 @@ int journal_open(
 		return err_sys(err, "copy descriptor");
 	int r = resume_file(j, err);
 	if (r == JOURNAL_E_BAD)
-		r = start_file(j, old_sequence(j) + 1, err);
+		r = start_file(j, after(old_sequence(j)), err);
 	if (r < 0)
 		return r;
 	*ret = take_ptr(j);
@@ -136,7 +142,7 @@ static int rotate(struct journal *j, struct err *err)
 {
 	if (renameat(j->dirfd, j->name, j->dirfd, j->old_name) < 0 && errno != ENOENT)
 		return err_sys(err, "rename %s", j->name);
-	return start_file(j, j->sequence + 1, err);
+	return start_file(j, after(j->sequence), err);
 }
 
 static int add_record(struct journal *j, const struct journal_record *record, struct err *err)
