@@ -10,8 +10,8 @@ edit     app.py is changed; from there until the port answers with the new conte
 package  one more small package in pyproject.toml and uv.lock: the build. As the Dockerfile
          is, and with a cache mount for uv's downloads. Each round adds another package to
          the lock file as it was, so no build has been seen before.
-memory   resident memory of the program and its tools while the Space runs, without the
-         processes of the container: Spaceport's own, and dockerd with all it started
+memory   resident memory while the Space runs, without the processes of the container: of
+         `spaceport run` and of the tools it started (pasta); of dockerd with all it started
 cold     the store is empty: pull and build. The network has been used before.
 """
 
@@ -144,10 +144,13 @@ class Bench:
             parts = ", ".join(f"{part.name} {report.megabytes(part.rss)}" for part in held[side])
             self.remarks.append(f"Resident with {side.name}: {parts}.")
         ours, theirs = held[self.spaceport], held[self.docker]
-        for name, part, targets in (("RSS", "rss", RESIDENT), ("PSS", "pss", ())):
-            self.table.add(f"resident while it runs: {name}",
-                           *([sum(getattr(process, part) for process in side)]
-                             for side in (ours, theirs)), targets, report.megabytes)
+        itself = [part for part in ours if part.name == self.spaceport.program.name]
+        for name, processes, kind, targets in (
+                ("resident: spaceport run itself", itself, "rss", RESIDENT),
+                ("resident: with its tools", ours, "rss", ()),
+                ("  shared pages divided (PSS)", ours, "pss", ())):
+            both = ([sum(getattr(part, kind) for part in side)] for side in (processes, theirs))
+            self.table.add(name, *both, targets, report.megabytes)
 
     # ---- cold ----
 
