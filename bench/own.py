@@ -2,10 +2,11 @@
 """What the Space itself takes, whoever runs it: its RUN steps and the start of its app,
 measured with neither Spaceport nor Docker.
 
-The image's files, as they are before the steps in question, are the lower side of an
-overlay. In a chroot there, with the user and the environment that the image asks for, the
-commands of the RUN steps run, and then the image's CMD until its port answers. Both times
-begin when chroot is called. The network there has a loopback device and nothing else."""
+The image's layers, as they are before the steps in question, are mounted as an overlay,
+as they are in a container. In a chroot there, with the user and the environment that the
+image asks for, the commands of the RUN steps run, and then the image's CMD until its port
+answers. Both times begin when chroot is called. The network there has a loopback device and
+nothing else."""
 
 import contextlib
 import os
@@ -13,6 +14,7 @@ import shlex
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import clock
 
@@ -20,8 +22,9 @@ SCRIPT = """
 set -e
 mount -t tmpfs none "$1/scratch"
 mkdir "$1/scratch/upper" "$1/scratch/work"
+cd "$2"
 mount -t overlay none "$1/root" \
-    -o "lowerdir=$1/files,upperdir=$1/scratch/upper,workdir=$1/scratch/work"
+    -o "lowerdir=$3,upperdir=$1/scratch/upper,workdir=$1/scratch/work"
 mount -t proc none "$1/root/proc"
 mount --rbind /dev "$1/root/dev"
 ip link set lo up
@@ -49,9 +52,9 @@ class Own:
         self.folder = folder / "own"
         for place in (self.folder, self.folder / "root", self.folder / "scratch"):
             place.mkdir()
-        docker.export(before, self.folder / "files")
-        passwd = self.folder / "files/etc/passwd"
-        self.passwd = passwd.read_text() if passwd.exists() else ""
+        self.layers = docker.layers(before)
+        files = (Path(layer) / "etc/passwd" for layer in self.layers)
+        self.passwd = next((file.read_text() for file in files if file.exists()), "")
         before, after = docker.config(before), docker.config(after)
         shell = before.get("Shell") or ["/bin/sh", "-c"]
         self.steps = [self.inside(before, [*shell, command]) for command in commands]
@@ -67,8 +70,11 @@ class Own:
 
     @contextlib.contextmanager
     def shell(self):
+        # From their common folder, since a page is all that mount options may fill.
+        top = os.path.commonpath(self.layers)
+        lower = ":".join(os.path.relpath(layer, top) for layer in self.layers)
         command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c",
-                   SCRIPT, "sh", self.folder]
+                   SCRIPT, "sh", self.folder, top, lower]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                               stderr=subprocess.STDOUT, start_new_session=True) as shell:
             try:
