@@ -74,18 +74,16 @@ static void sweep(const struct space_tools *tools)
 	progress_note(tools->progress, "warning", buf_str(&text));
 }
 
-static int start_and_follow(
-	const struct space_tools *tools, const struct space_plan *plan, struct err *err)
+static int follow_to_end(const struct space_tools *tools, struct space_plan *plan, struct err *err)
 {
-	cleanup(run_free) struct run *run = NULL;
 	int same_fd;
 
-	sweep(tools);
 	/* A Space is stopped by the first signal and killed by the second, in order. */
 	int r = interrupt_watch(2, &same_fd, err);
 	if (r == 0)
-		r = run_start(tools->settings, &plan->run, &run, err);
-	return r < 0 ? r : follow_run(tools, plan, run, err);
+		r = follow_run(tools, plan, plan->instance, err);
+	run_free(take_ptr(plan->instance));
+	return r;
 }
 
 static int run_with(const struct space_tools *tools, const struct space_wish *wish, struct err *err)
@@ -93,10 +91,11 @@ static int run_with(const struct space_tools *tools, const struct space_wish *wi
 	const struct run_values *values = tools->inv->values;
 	cleanup(space_plan_done) struct space_plan plan = {0};
 
-	int r = space_prepare(tools, wish, &plan, err);
+	sweep(tools);
+	int r = space_start(tools, wish, &plan, err);
 	if (r < 0)
 		return r;
-	r = start_and_follow(tools, &plan, err);
+	r = follow_to_end(tools, &plan, err);
 	if (values->rm_image) {
 		struct err second = {0};
 		/* The first error is the one to hear of. */

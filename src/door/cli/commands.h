@@ -75,7 +75,7 @@ DEFINE_CLEANUP_VALUE(struct variables, variables_done);
 must_use int variables_read(
 	const struct variable_flags *flags, struct variables *ret, struct err *err);
 
-/* ---- A folder or an image, made ready to be run ---- */
+/* ---- A folder or an image, made to run ---- */
 
 struct space_wish {
 	const char *target;   /* folder of a Space, or an image: name, id or beginning of one */
@@ -92,7 +92,8 @@ struct space_wish {
 /* Its lists are released by space_plan_done(), everything else lives in the arena. */
 struct space_plan {
 	struct run_options run;
-	bool is_built; /* from a folder, just now */
+	struct run *instance; /* started */
+	bool is_built;	      /* from a folder, just now */
 	struct build_result build;
 	const char *image; /* the name (or id) under which the image can be removed */
 };
@@ -112,9 +113,10 @@ struct space_tools {
 
 /*
  * Of a folder: read README.md (all findings are shown; with an error among them nothing is
- * built) and build. Of an image: find it here, or pull it.
+ * built), build, and start it. What a start takes that does not depend on the image goes on
+ * beside the build. Of an image: find it here, or pull it, and start it.
  */
-must_use int space_prepare(const struct space_tools *tools, const struct space_wish *wish,
+must_use int space_start(const struct space_tools *tools, const struct space_wish *wish,
 	struct space_plan *ret, struct err *err);
 
 /* "My Space" → "spaceport.local/my-space:latest": what the image of a folder is called. */

@@ -15,6 +15,7 @@
 
 void space_plan_done(struct space_plan *plan)
 {
+	run_free(plan->instance);
 	argv_done(&plan->run.env);
 	argv_done(&plan->run.secret_names);
 }
@@ -29,6 +30,8 @@ struct making {
 	struct space_id id;
 	struct space_config config;
 	struct space_plan *plan;
+	int begun; /* what run_begin() returned */
+	struct err begin_error;
 };
 
 /* ---- Names ---- */
@@ -135,132 +138,6 @@ static void default_config(struct making *m)
 	space_config_parse(m->arena, &readme, &m->config);
 }
 
-/* ---- The image ---- */
-
-/*
- * Secrets of a Space are secrets of its build, under the same names. A value that was given on
- * the command line gets a variable of its own, since the build reads them from the environment.
- */
-static void build_secrets(struct making *m, struct build_options *options)
-{
-	const struct argv *secrets = &m->variables.secrets;
-	struct build_secret *list = arena_array(m->arena, secrets->count + 1, sizeof(*list));
-
-	for (size_t i = 0; i < secrets->count; i++) {
-		struct str value = str_of(secrets->items[i]), name = str_cut(&value, '=');
-		list[i].id = arena_str(m->arena, name).p;
-		list[i].env = arena_printf(m->arena, "SPACEPORT_SECRET_%s", list[i].id);
-		setenv(list[i].env, value.p, 1);
-	}
-	options->secrets = list;
-	options->secret_count = secrets->count;
-}
-
-static void forget_secrets(const struct build_options *options)
-{
-	for (size_t i = 0; i < options->secret_count; i++)
-		unsetenv(options->secrets[i].env);
-}
-
-static int build_space(struct making *m, struct err *err)
-{
-	struct build_options options = {
-		.on_event = progress_on_build,
-		.arg = m->tools->progress,
-		.cancel_fd = m->tools->cancel_fd,
-	};
-
-	m->plan->image = space_image_name(m->arena, m->id.name);
-	argv_add(&options.tags, m->plan->image);
-	/* Variables are build arguments, too; what --build-arg says wins. */
-	argv_copy(&options.build_args, &m->variables.env);
-	build_flags_apply(m->wish->build, m->wish->target, &options);
-	build_secrets(m, &options);
-	int r = build_run(m->tools->settings, &options, &m->plan->build, err);
-	forget_secrets(&options);
-	argv_done(&options.tags);
-	argv_done(&options.build_args);
-	if (r < 0)
-		return r;
-	m->plan->is_built = true;
-	m->plan->run.image_id = m->plan->build.image_id;
-	return 0;
-}
-
-static int prepare_folder(struct making *m, struct err *err)
-{
-	cleanup_free char *path = realpath(m->wish->target, NULL);
-
-	if (!path)
-		return err_sys(err, "%s", m->wish->target);
-	const char *slash = strrchr(path, '/');
-	int r = read_readme(m, err);
-	if (r == 0)
-		r = make_id(m, slash ? slash + 1 : path, err);
-	return r < 0 ? r : build_space(m, err);
-}
-
-/* The one port that the image exposes; with none or several of them the Hub's default. */
-static uint16_t exposed_port(struct making *m, const struct image_record *record)
-{
-	struct oci_config config = {0};
-	uint64_t port;
-
-	if (oci_config_parse(m->arena, record->config, &config, NULL) < 0 ||
-		config.exposed_ports.count != 1)
-		return (uint16_t)m->config.app_port;
-	struct str rest = str_of(config.exposed_ports.items[0]);
-	if (!parse_u64(str_cut(&rest, '/'), UINT16_MAX, &port) || port == 0)
-		return (uint16_t)m->config.app_port;
-	return (uint16_t)port;
-}
-
-static int pull_image(
-	struct making *m, struct store *store, struct image_record *ret, struct err *err)
-{
-	const char *target = m->wish->target;
-	const struct store_transfer transfer = {
-		.on_progress = progress_on_transfer,
-		.arg = m->tools->progress,
-		.cancel_fd = m->tools->cancel_fd,
-	};
-	struct oci_reference reference;
-
-	if (str_starts(str_of(target), STR("sha256:"))) {
-		err_set(err, ERR_MISSING, "no such image: %s", target);
-		return err_hint(err, "see what there is: spaceport images");
-	}
-	if (oci_reference_parse(m->arena, str_of(target), &reference, err) < 0)
-		return err_wrap(err, "neither a folder nor an image");
-	return store_pull(store, m->arena, &reference, &transfer, ret, err);
-}
-
-static int prepare_image(struct making *m, struct err *err)
-{
-	const char *target = m->wish->target;
-	cleanup(store_free) struct store *store = NULL;
-	struct image_record record = {0};
-	char text[DIGEST_TEXT_SIZE];
-
-	int r = store_open(m->tools->settings, &store, err);
-	if (r == 0)
-		r = image_find(store_images(store), m->arena, str_of(target), &record, err);
-	if (r == IMAGE_E_ABSENT || (r == 0 && m->wish->build->pull))
-		r = pull_image(m, store, &record, err);
-	if (r < 0)
-		return r;
-	default_config(m);
-	m->config.app_port = exposed_port(m, &record);
-	m->plan->image = target;
-	m->plan->run.image_id = arena_strdup(m->arena, digest_text(&record.id, text));
-	/* "registry/path/name:tag" is called "name". */
-	struct str name = str_of(target);
-	name = str_from_index(name, str_rfind(name, '/') == name.n ? 0 : str_rfind(name, '/') + 1);
-	name = str_starts(name, STR("sha256:")) ? str_slice(name, 7, 19)
-						: str_slice(name, 0, str_find(name, ':'));
-	return make_id(m, arena_str(m->arena, name).p, err);
-}
-
 /* ---- The run ---- */
 
 static void warn(struct making *m, const char *text)
@@ -321,13 +198,159 @@ static void make_run(struct making *m)
 		arena_printf(m->arena, "localhost:%u", run->host_port), &run->env);
 }
 
+/* ---- The image ---- */
+
+/*
+ * Secrets of a Space are secrets of its build, under the same names. A value that was given on
+ * the command line gets a variable of its own, since the build reads them from the environment.
+ */
+static void build_secrets(struct making *m, struct build_options *options)
+{
+	const struct argv *secrets = &m->variables.secrets;
+	struct build_secret *list = arena_array(m->arena, secrets->count + 1, sizeof(*list));
+
+	for (size_t i = 0; i < secrets->count; i++) {
+		struct str value = str_of(secrets->items[i]), name = str_cut(&value, '=');
+		list[i].id = arena_str(m->arena, name).p;
+		list[i].env = arena_printf(m->arena, "SPACEPORT_SECRET_%s", list[i].id);
+		setenv(list[i].env, value.p, 1);
+	}
+	options->secrets = list;
+	options->secret_count = secrets->count;
+}
+
+static void forget_secrets(const struct build_options *options)
+{
+	for (size_t i = 0; i < options->secret_count; i++)
+		unsetenv(options->secrets[i].env);
+}
+
+/* The image is there: no need to wait until the build has put everything away. */
+static void on_build(void *arg, const struct build_event *event)
+{
+	struct making *m = arg;
+
+	progress_on_build(m->tools->progress, event);
+	if (event->kind == BUILD_IMAGE)
+		m->begun = run_begin(
+			m->plan->instance, arena_str(m->arena, event->text).p, &m->begin_error);
+}
+
+static int build_space(struct making *m, struct err *err)
+{
+	struct build_options options = {
+		.on_event = on_build,
+		.arg = m,
+		.cancel_fd = m->tools->cancel_fd,
+	};
+
+	m->plan->image = space_image_name(m->arena, m->id.name);
+	argv_add(&options.tags, m->plan->image);
+	/* Variables are build arguments, too; what --build-arg says wins. */
+	argv_copy(&options.build_args, &m->variables.env);
+	build_flags_apply(m->wish->build, m->wish->target, &options);
+	build_secrets(m, &options);
+	int r = build_run(m->tools->settings, &options, &m->plan->build, err);
+	forget_secrets(&options);
+	argv_done(&options.tags);
+	argv_done(&options.build_args);
+	if (r < 0)
+		return r;
+	m->plan->is_built = true;
+	if (m->begun < 0)
+		*err = m->begin_error;
+	return m->begun;
+}
+
+static int start_folder(struct making *m, struct err *err)
+{
+	cleanup_free char *path = realpath(m->wish->target, NULL);
+
+	if (!path)
+		return err_sys(err, "%s", m->wish->target);
+	const char *slash = strrchr(path, '/');
+	int r = read_readme(m, err);
+	if (r == 0)
+		r = make_id(m, slash ? slash + 1 : path, err);
+	if (r < 0)
+		return r;
+	make_run(m);
+	r = run_prepare(m->tools->settings, &m->plan->run, &m->plan->instance, err);
+	return r < 0 ? r : build_space(m, err);
+}
+
+/* The one port that the image exposes; with none or several of them the Hub's default. */
+static uint16_t exposed_port(struct making *m, const struct image_record *record)
+{
+	struct oci_config config = {0};
+	uint64_t port;
+
+	if (oci_config_parse(m->arena, record->config, &config, NULL) < 0 ||
+		config.exposed_ports.count != 1)
+		return (uint16_t)m->config.app_port;
+	struct str rest = str_of(config.exposed_ports.items[0]);
+	if (!parse_u64(str_cut(&rest, '/'), UINT16_MAX, &port) || port == 0)
+		return (uint16_t)m->config.app_port;
+	return (uint16_t)port;
+}
+
+static int pull_image(
+	struct making *m, struct store *store, struct image_record *ret, struct err *err)
+{
+	const char *target = m->wish->target;
+	const struct store_transfer transfer = {
+		.on_progress = progress_on_transfer,
+		.arg = m->tools->progress,
+		.cancel_fd = m->tools->cancel_fd,
+	};
+	struct oci_reference reference;
+
+	if (str_starts(str_of(target), STR("sha256:"))) {
+		err_set(err, ERR_MISSING, "no such image: %s", target);
+		return err_hint(err, "see what there is: spaceport images");
+	}
+	if (oci_reference_parse(m->arena, str_of(target), &reference, err) < 0)
+		return err_wrap(err, "neither a folder nor an image");
+	return store_pull(store, m->arena, &reference, &transfer, ret, err);
+}
+
+static int start_image(struct making *m, struct err *err)
+{
+	const char *target = m->wish->target;
+	cleanup(store_free) struct store *store = NULL;
+	struct image_record record = {0};
+	char text[DIGEST_TEXT_SIZE];
+
+	int r = store_open(m->tools->settings, &store, err);
+	if (r == 0)
+		r = image_find(store_images(store), m->arena, str_of(target), &record, err);
+	if (r == IMAGE_E_ABSENT || (r == 0 && m->wish->build->pull))
+		r = pull_image(m, store, &record, err);
+	if (r < 0)
+		return r;
+	default_config(m);
+	m->config.app_port = exposed_port(m, &record);
+	m->plan->image = target;
+	digest_text(&record.id, text);
+	/* "registry/path/name:tag" is called "name". */
+	struct str name = str_of(target);
+	name = str_from_index(name, str_rfind(name, '/') == name.n ? 0 : str_rfind(name, '/') + 1);
+	name = str_starts(name, STR("sha256:")) ? str_slice(name, 7, 19)
+						: str_slice(name, 0, str_find(name, ':'));
+	r = make_id(m, arena_str(m->arena, name).p, err);
+	if (r < 0)
+		return r;
+	make_run(m);
+	return run_start(m->tools->settings, &m->plan->run, text, &m->plan->instance, err);
+}
+
 static bool is_folder(const char *path)
 {
 	struct stat st;
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static int prepare(struct making *m, struct err *err)
+static int start(struct making *m, struct err *err)
 {
 	const char *hardware = m->wish->hardware ? m->wish->hardware : FLAVOR_DEFAULT;
 	const char *target = m->wish->target;
@@ -345,17 +368,15 @@ static int prepare(struct making *m, struct err *err)
 				"%s has a GPU (%s), which is not given to Spaces yet",
 				m->flavor->name, m->flavor->accelerator));
 	if (is_folder(target))
-		r = prepare_folder(m, err);
+		r = start_folder(m, err);
 	else if (*target == '/' || *target == '.')
 		r = err_set(err, ERR_MISSING, "%s: no such folder", target);
 	else
-		r = prepare_image(m, err);
-	if (r == 0)
-		make_run(m);
+		r = start_image(m, err);
 	return r;
 }
 
-int space_prepare(const struct space_tools *tools, const struct space_wish *wish,
+int space_start(const struct space_tools *tools, const struct space_wish *wish,
 	struct space_plan *ret, struct err *err)
 {
 	struct making m = {
@@ -365,7 +386,7 @@ int space_prepare(const struct space_tools *tools, const struct space_wish *wish
 		.plan = ret,
 	};
 
-	int r = prepare(&m, err);
+	int r = start(&m, err);
 	variables_done(&m.variables);
 	return r;
 }

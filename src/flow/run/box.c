@@ -21,6 +21,8 @@ enum { SPACE_UID = 1000, SPACE_GID = 1000 };
 /* Everything the box holds; released by its end if not before. */
 struct box {
 	const struct box_job *job;
+	struct arena arena;
+	struct run_image image;
 	struct layer_store *layers;
 	struct image_store *images;
 	struct layer_draft *draft;
@@ -46,7 +48,7 @@ void box_tell(const struct box_job *job, const struct message *message)
 
 static int mount_rootfs(struct box *b, struct err *err)
 {
-	const struct layer_chain *chain = &b->job->chain;
+	const struct layer_chain *chain = &b->image.chain;
 	const struct layer_key *top = chain->count ? &chain->keys[chain->count - 1] : NULL;
 
 	b->scratch = open(sandbox_scratch(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -89,7 +91,7 @@ static int make_tmp(int root, struct err *err)
 /* A WORKDIR that no layer has is made, root's, as docker does. */
 static int make_cwd(struct box *b, struct err *err)
 {
-	const char *wanted = b->job->config->working_dir;
+	const char *wanted = b->image.config.working_dir;
 	const struct dir_owner root = {0, 0};
 
 	b->running.cwd = wanted && *wanted ? wanted : "/";
@@ -111,7 +113,7 @@ static void set_default_env(struct argv *env, const char *name, const char *valu
 static void fill_env(struct box *b, const struct sandbox_host_trust *trust)
 {
 	struct argv *env = &b->container.env;
-	const struct oci_list *image = &b->job->config->env;
+	const struct oci_list *image = &b->image.config.env;
 	const struct argv *given = &b->job->options->env;
 	cleanup(tree_user_done) struct tree_user user = {0};
 	struct err unused = {0};
@@ -132,7 +134,7 @@ static void fill_env(struct box *b, const struct sandbox_host_trust *trust)
 
 static void fill_args(struct box *b)
 {
-	const struct oci_list *parts[] = {&b->job->config->entrypoint, &b->job->config->cmd};
+	const struct oci_list *parts[] = {&b->image.config.entrypoint, &b->image.config.cmd};
 
 	for (size_t i = 0; i < array_size(parts); i++)
 		for (size_t k = 0; k < parts[i]->count; k++)
@@ -168,6 +170,50 @@ static int start_network(const struct settings *settings, struct err *err)
 	return r < 0 ? r : sandbox_network_enter(err);
 }
 
+/* ---- Before the image is known ---- */
+
+static int prepare_container(struct box *b, struct err *err)
+{
+	b->memory = store_memory(b->layers);
+	b->container = (struct sandbox_container){.id = b->job->id,
+		.hostname = b->job->id,
+		.rights = SANDBOX_SPACE,
+		.uid = SPACE_UID,
+		.gid = SPACE_GID,
+		.cgroup = b->job->cgroup,
+		.runtime = store_settings(b->job->store)->runtime,
+		.memory = &b->memory};
+	int r = make_pipes(b, err);
+	return r < 0 ? r : sandbox_container_prepare(&b->container, err);
+}
+
+static int prepare(struct box *b, struct err *err)
+{
+	int r = store_open_in_box(b->job->store, &b->layers, &b->images, err);
+
+	if (r == 0)
+		r = start_network(store_settings(b->job->store), err);
+	return r < 0 ? r : prepare_container(b, err);
+}
+
+/* ERR_CANCELLED when there will be none. */
+static int wait_for_image(struct box *b, struct err *err)
+{
+	char order[1 + DIGEST_TEXT_SIZE];
+	ssize_t n;
+
+	do
+		n = recv(b->job->channel, order, sizeof(order) - 1, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 1 || order[0] != ORDER_IMAGE)
+		return err_set(err, ERR_CANCELLED, "nothing is to be run");
+	order[n] = '\0';
+	b->running.image = &b->image;
+	return run_image_find(b->layers, b->images, &b->arena, order + 1, &b->image, err);
+}
+
+/* ---- With the image ---- */
+
 static int start_container(struct box *b, struct err *err)
 {
 	const struct settings *settings = store_settings(b->job->store);
@@ -177,39 +223,26 @@ static int start_container(struct box *b, struct err *err)
 		.no_proxy = settings->no_proxy};
 	struct sandbox_container *c = &b->container;
 
-	*c = (struct sandbox_container){.id = b->job->id,
-		.rootfs = b->rootfs,
-		.hostname = b->job->id,
-		.rights = SANDBOX_SPACE,
-		.cwd = b->running.cwd,
-		.uid = SPACE_UID,
-		.gid = SPACE_GID,
-		.cgroup = b->job->cgroup,
-		.runtime = settings->runtime,
-		.memory = &b->memory};
-	b->memory = store_memory(b->layers);
+	c->rootfs = b->rootfs;
+	c->cwd = b->running.cwd;
 	fill_args(b);
 	fill_env(b, &trust);
 	int r = sandbox_trust_mount(&trust, &b->trust, err);
 	c->mounts = &b->trust;
 	c->mount_count = b->trust.source ? 1 : 0;
 	if (r == 0)
-		r = make_pipes(b, err);
-	if (r == 0)
 		r = sandbox_container_start(c, &b->running.pid, err);
 	for (size_t i = 0; i < 2; i++)
-		if (b->pipes[i][1] > 0)
-			close(b->pipes[i][1]);
+		close(b->pipes[i][1]);
 	return r;
 }
 
 static int start(struct box *b, struct err *err)
 {
-	int r = store_open_in_box(b->job->store, &b->layers, &b->images, err);
+	int r = prepare(b, err);
 
-	/* First, since it comes up meanwhile. */
 	if (r == 0)
-		r = start_network(store_settings(b->job->store), err);
+		r = wait_for_image(b, err);
 	if (r == 0)
 		r = mount_rootfs(b, err);
 	if (r == 0)
@@ -226,10 +259,10 @@ static void clean(struct box *b)
 
 	if (b->running.root >= 0)
 		close(b->running.root);
-	if (b->rootfs) {
+	if (b->container.id)
 		ignored(sandbox_container_clean(&b->container, &unused));
+	if (b->rootfs)
 		ignored(layer_unmount(b->scratch, ROOTFS, &unused));
-	}
 	layer_discard(b->draft);
 	if (b->layers)
 		ignored(layer_tidy(b->layers, &unused));
@@ -257,5 +290,6 @@ int box_main(void *arg)
 	}
 	box_tell(b.job, &end);
 	clean(&b);
+	arena_done(&b.arena);
 	return 0;
 }

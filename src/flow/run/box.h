@@ -3,8 +3,9 @@
 #define RUN_BOX_H
 
 /*
- * The inside of an instance: what PID 1 of its box does. The parent fills a job, forks with
- * it, and hears of it through a socket (message_parse()); the log goes straight to the journal.
+ * The inside of an instance: what PID 1 of its box does. The parent fills a job, forks with it,
+ * says later which image is to run (ORDER_IMAGE), and hears of it through the same socket
+ * (message_parse()); the log goes straight to the journal.
  */
 #include "layer/layer.h"
 #include "oci/oci.h"
@@ -13,11 +14,19 @@
 #include "run/run.h"
 #include "store/store.h"
 
+/* What is run. */
+struct run_image {
+	struct oci_config config;
+	struct layer_chain chain;
+};
+
+/* Find it in the stores; everything in ret lives in the arena. What cannot run is an error. */
+must_use int run_image_find(struct layer_store *layers, struct image_store *images, struct arena *a,
+	const char *id, struct run_image *ret, struct err *err);
+
 struct box_job {
 	struct store *store;
 	const struct run_options *options; /* with every default filled in */
-	const struct oci_config *config;
-	struct layer_chain chain;
 	const char *id;
 	struct host_port port;
 	int log_dir;
@@ -36,6 +45,7 @@ void box_tell(const struct box_job *job, const struct message *message);
 
 /* The container's pieces, from its start to its end. */
 struct box_container {
+	const struct run_image *image;
 	pid_t pid;
 	int out, err;	 /* read ends of its pipes */
 	int root;	 /* its tree */

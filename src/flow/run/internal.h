@@ -41,8 +41,9 @@ enum { MESSAGE_TEXT_MAX = 4096, MESSAGE_MAX = 3 * MESSAGE_TEXT_MAX };
 void message_print(const struct message *message, struct buf *ret);
 bool message_parse(struct str bytes, struct message *ret);
 
-/* What the parent tells: one byte. */
-#define ORDER_STOP 's'
+/* What the parent tells: one byte, after ORDER_IMAGE the image's id. */
+#define ORDER_IMAGE 'i'
+#define ORDER_STOP  's'
 
 /* ---- The port on the host ---- */
 

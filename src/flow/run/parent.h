@@ -12,8 +12,6 @@ struct run {
 	struct run_options
 		options; /* a copy with the defaults; what it points to is the caller's */
 	struct store *store;
-	struct oci_config config;
-	struct layer_chain chain;
 	struct host_port port;
 	struct buf url;
 
@@ -37,7 +35,7 @@ struct run {
 	bool has_end;	 /* the box has said its last word, kept in `end` and `end_text`, or died */
 	struct message end; /* kind, status, error, was_asked */
 	struct buf end_text;
-	bool is_ready, is_over;
+	bool has_begun, is_ready, is_over;
 };
 
 #endif

@@ -237,7 +237,10 @@ void run_free(struct run *run)
 	if (!run)
 		return;
 	end_box(run);
-	if (run->instance.id[0] && run->state.shown.pid) {
+	/* Nothing has run: there is nothing to be looked at afterwards. */
+	if (!run->has_begun && run->instance.id[0])
+		instance_forget(run->runs, &run->instance);
+	if (run->has_begun && run->state.shown.pid) {
 		run->end = (struct message){.was_asked = true};
 		buf_add_text(&run->end_text, "killed");
 		finish(run, &(struct run_event){0});

@@ -6,7 +6,7 @@
  * Instances: an image running as a Space would on Hugging Face. Fresh disk at each start,
  * UID 1000 whatever the image says, app_port the only way in, limits of the flavor.
  *
- * run_start() forks one box (sandbox/sandbox.h). Its PID 1 mounts the image's layers under
+ * run_prepare() forks one box (sandbox/sandbox.h). Its PID 1 mounts the image's layers under
  * a fresh upper directory, starts the container, and then is the way in: it holds the host's
  * listening sockets, lives in the Space's network namespace, and carries bytes between
  * the two. It parses nothing of what it carries.
@@ -31,8 +31,7 @@
 #include "settings/settings.h"
 
 struct run_options {
-	const char *image_id; /* "sha256:…", in the local store */
-	const char *space;    /* "namespace/name", for people and SPACE_ID */
+	const char *space; /* "namespace/name", for people and SPACE_ID */
 	uint16_t app_port;
 	uint16_t host_port;   /* wanted port on the host */
 	bool host_port_fixed; /* asked for by the user: taken is an error, not the next free one */
@@ -68,7 +67,7 @@ struct run_event {
 	enum run_event_kind kind;
 	int status;
 	bool is_stderr;	  /* RUN_LOG */
-	int64_t duration; /* ns since the start */
+	int64_t duration; /* ns since run_begin() */
 	struct str text;
 	enum err_kind error; /* RUN_FAILED */
 };
@@ -76,12 +75,22 @@ struct run_event {
 struct run;
 
 /*
- * Start it; what happens then is told by events. Settings and options must outlive the run. What
- * can be known before anything is started is an error here: a port that is taken (ERR_INPUT), an
- * image that is not there or has no command, a host that lacks something (ERR_HOST).
+ * Make ready what does not depend on the image, while that is still being built: the port, the
+ * instance's directory, limits, the box and its network. Settings and options must outlive the
+ * run; the box knows them as they are now. What can be known before anything is started is an
+ * error here or in run_begin(): a port that is taken (ERR_INPUT), an image that is not there
+ * or has no command, a host that lacks something (ERR_HOST).
  */
-must_use int run_start(const struct settings *settings, const struct run_options *options,
+must_use int run_prepare(const struct settings *settings, const struct run_options *options,
 	struct run **ret, struct err *err);
+/*
+ * Start the image "sha256:…" of the local store, once; what happens then is told by events. A
+ * run that is freed before this, or after an error of it, leaves no trace.
+ */
+must_use int run_begin(struct run *run, const char *image_id, struct err *err);
+/* Both, for an image that is there. */
+must_use int run_start(const struct settings *settings, const struct run_options *options,
+	const char *image_id, struct run **ret, struct err *err);
 
 /* Readable when run_next() has something. */
 int run_fd(const struct run *run);
@@ -106,11 +115,12 @@ const char *run_url(const struct run *run); /* "http://localhost:7860" */
 
 struct run_instance {
 	char id[16];
-	const char *space, *image_id, *url,
-		*stage;		     /* stage: APP_STARTING, RUNNING, STOPPED, RUNTIME_ERROR */
-	const char *reason;	     /* why it ended, in words; "" while it runs */
-	pid_t pid;		     /* the process to signal; 0 when ended */
-	const char *started, *ended; /* ISO 8601 */
+	const char *space, *image_id, *url, *stage; /* stage: BUILDING (no image yet),
+						       APP_STARTING, RUNNING, STOPPED,
+						       RUNTIME_ERROR */
+	const char *reason;			    /* why it ended, in words; "" while it runs */
+	pid_t pid;				    /* the process to signal; 0 when ended */
+	const char *started, *ended;		    /* ISO 8601 */
 };
 
 struct run_list {

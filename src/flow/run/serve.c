@@ -102,7 +102,7 @@ static bool container_handles(const struct serving *s, int sig)
 
 static void stop(struct serving *s)
 {
-	const char *wanted = s->job->config->stop_signal;
+	const char *wanted = s->container->image->config.stop_signal;
 	int sig = stop_signal(str_of(wanted ? wanted : ""));
 
 	if (sig == 0)

@@ -13,8 +13,8 @@
 #include "run/parent.h"
 
 /*
- * The parent's side of a start, in the order in which it can fail: what is wanted, the
- * image, the port, the instance's directory, the limits, the box.
+ * The parent's side of a start, in the order in which it can fail: what is wanted, the port,
+ * the instance's directory, the limits, the box; then the image.
  */
 
 #define SECOND INT64_C(1000000000)
@@ -50,43 +50,6 @@ static int take_options(struct run *run, const struct run_options *options, stru
 	return 0;
 }
 
-/* ---- The image ---- */
-
-static int find_layers(struct run *run, const struct image_record *record, struct err *err)
-{
-	struct layer_key *keys = arena_array(&run->arena, record->layers.count, sizeof(*keys));
-	struct layer_key absent;
-
-	for (size_t i = 0; i < record->layers.count; i++)
-		if (!layer_key_parse(str_of(record->layers.items[i]), &keys[i]))
-			return err_set(err, ERR_BUG, "image %s: %s is no layer",
-				run->options.image_id, record->layers.items[i]);
-	run->chain = (struct layer_chain){keys, record->layers.count};
-	if (layer_has_chain(store_layers(run->store), run->chain, &absent))
-		return 0;
-	(void)err_set(err, ERR_MISSING, "layer %.12s of the image is gone", absent.hex);
-	return err_hint(err, "build or pull the image again");
-}
-
-static int find_image(struct run *run, struct err *err)
-{
-	struct image_record record;
-	const char *id = run->options.image_id;
-
-	int r = image_find(store_images(run->store), &run->arena, str_of(id), &record, err);
-	if (r == IMAGE_E_ABSENT)
-		return err_set(err, ERR_MISSING, "no image %s", id);
-	if (r == 0)
-		r = oci_config_parse(&run->arena, record.config, &run->config, err);
-	if (r < 0)
-		return err_wrap(err, "image %s", id);
-	if (run->config.entrypoint.count + run->config.cmd.count == 0) {
-		(void)err_set(err, ERR_FAILED, "the image says of no program that it is to be run");
-		return err_hint(err, "CMD or ENTRYPOINT in the Dockerfile");
-	}
-	return find_layers(run, &record, err);
-}
-
 /* ---- The instance ---- */
 
 static uint64_t own_start_time(void)
@@ -112,10 +75,9 @@ static int make_instance(struct run *run, struct err *err)
 	struct run_instance *shown = &run->state.shown;
 	memcpy(shown->id, run->instance.id, sizeof(shown->id));
 	shown->space = run->options.space;
-	shown->image_id = run->options.image_id;
 	shown->url = buf_text(&run->url);
-	shown->stage = "APP_STARTING";
-	shown->reason = shown->ended = "";
+	shown->stage = "BUILDING";
+	shown->image_id = shown->reason = shown->ended = "";
 	shown->started = arena_strdup(&run->arena, clock_iso(now));
 	shown->pid = getpid();
 	run->state.pid_start = own_start_time();
@@ -148,8 +110,6 @@ static int start_box(struct run *run, struct err *err)
 	cleanup_close int theirs = fds[1];
 	run->job = (struct box_job){.store = run->store,
 		.options = &run->options,
-		.config = &run->config,
-		.chain = run->chain,
 		.id = run->instance.id,
 		.port = run->port,
 		.log_dir = run->instance.log,
@@ -199,17 +159,13 @@ static int open_port(struct run *run, struct err *err)
 	return r;
 }
 
-static int start(struct run *run, const struct settings *settings,
+static int prepare(struct run *run, const struct settings *settings,
 	const struct run_options *options, struct err *err)
 {
 	int r = take_options(run, options, err);
 
 	if (r == 0)
 		r = store_open(settings, &run->store, err);
-	if (r == 0)
-		r = store_hold(run->store, &run->hold, err);
-	if (r == 0)
-		r = find_image(run, err);
 	if (r == 0)
 		r = open_port(run, err);
 	if (r == 0)
@@ -225,24 +181,74 @@ static int start(struct run *run, const struct settings *settings,
 	return r == 0 ? watch(run, err) : r;
 }
 
-int run_start(const struct settings *settings, const struct run_options *options, struct run **ret,
-	struct err *err)
+int run_prepare(const struct settings *settings, const struct run_options *options,
+	struct run **ret, struct err *err)
 {
 	cleanup(run_free) struct run *run = xcalloc(1, sizeof(*run));
 
-	run->started = clock_now();
 	run->runs = run->hold = run->socket = run->epoll = run->wake = -1;
 	run->instance = (struct instance){.dir = -1, .log = -1, .lock = -1};
 	run->box.pidfd = -1;
-	int r = start(run, settings, options, err);
-	if (r < 0) {
-		/* Nothing has run: there is nothing to be looked at afterwards. */
-		if (run->box.pid <= 0 && run->instance.id[0]) {
-			instance_forget(run->runs, &run->instance);
-			run->instance.id[0] = '\0';
-		}
+	int r = prepare(run, settings, options, err);
+	if (r < 0)
 		return r;
-	}
+	*ret = take_ptr(run);
+	return 0;
+}
+
+/* A box that has ended by now has said why: run_next() tells it. */
+static void order_image(struct run *run, const char *id)
+{
+	cleanup(buf_done) struct buf order = {0};
+
+	buf_add_char(&order, ORDER_IMAGE);
+	buf_add_text(&order, id);
+	while (send(run->socket, order.data, order.len, MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
+/* In a store that is opened for it: that of the run may be older than any layer. */
+static int look_for_image(struct run *run, const char *id, struct err *err)
+{
+	cleanup(store_free) struct store *store = NULL;
+	struct run_image image;
+
+	int r = store_open(store_settings(run->store), &store, err);
+	if (r == 0)
+		r = run_image_find(
+			store_layers(store), store_images(store), &run->arena, id, &image, err);
+	return r;
+}
+
+int run_begin(struct run *run, const char *image_id, struct err *err)
+{
+	struct run_instance *shown = &run->state.shown;
+	char now[32];
+
+	run->started = clock_now();
+	int r = store_hold(run->store, &run->hold, err);
+	if (r == 0)
+		r = look_for_image(run, image_id, err);
+	if (r < 0)
+		return r;
+	run->has_begun = true;
+	order_image(run, image_id);
+	shown->image_id = arena_strdup(&run->arena, image_id);
+	shown->stage = "APP_STARTING";
+	shown->started = arena_strdup(&run->arena, clock_iso(now));
+	return instance_save(&run->instance, &run->state, err);
+}
+
+int run_start(const struct settings *settings, const struct run_options *options,
+	const char *image_id, struct run **ret, struct err *err)
+{
+	cleanup(run_free) struct run *run = NULL;
+
+	int r = run_prepare(settings, options, &run, err);
+	if (r == 0)
+		r = run_begin(run, image_id, err);
+	if (r < 0)
+		return r;
 	*ret = take_ptr(run);
 	return 0;
 }

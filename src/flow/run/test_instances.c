@@ -165,18 +165,18 @@ static void mistakes_are_told_before_anything_starts(void **state)
 	(void)state;
 	need_boxes();
 	forget_all();
-	struct run_options o = {.image_id = "sha256:00", .app_port = 7860};
-	assert_int_equal(run_start(&scene_settings, &o, &run, &err), -ERR_MISSING);
-	o.image_id = scene_image(&s.arena, (const char *const[]){NULL});
-	assert_int_equal(run_start(&scene_settings, &o, &run, &err), -ERR_FAILED);
+	struct run_options o = {.app_port = 7860};
+	assert_int_equal(run_start(&scene_settings, &o, "sha256:00", &run, &err), -ERR_MISSING);
+	const char *image = scene_image(&s.arena, (const char *const[]){NULL});
+	assert_int_equal(run_start(&scene_settings, &o, image, &run, &err), -ERR_FAILED);
 	expect(err.hint, "CMD");
-	o.image_id = scene_image(&s.arena, COMMAND("sleep"));
+	image = scene_image(&s.arena, COMMAND("sleep"));
 	assert_int_equal(host_port_open(NULL, 21500, false, &taken, &err), 0);
 	o.host_port = taken.port;
 	o.host_port_fixed = true;
-	assert_int_equal(run_start(&scene_settings, &o, &run, &err), -ERR_INPUT);
+	assert_int_equal(run_start(&scene_settings, &o, image, &run, &err), -ERR_INPUT);
 	o.app_port = 0;
-	assert_int_equal(run_start(&scene_settings, &o, &run, &err), -ERR_INPUT);
+	assert_int_equal(run_start(&scene_settings, &o, image, &run, &err), -ERR_INPUT);
 	assert_int_equal(run_list(&scene_settings, &s.arena, true, &list, &err), 0);
 	assert_int_equal(list.count, 0);
 }

@@ -40,6 +40,29 @@ static void a_space_comes_up_as_user_1000(void **state)
 	expect(buf_text(&got), "NoNewPrivs:\t1\n");
 }
 
+static void what_never_began_leaves_no_trace(void **state)
+{
+	cleanup(scene_done) struct scene s = {0};
+	struct run_options o = {.app_port = 7860, .host_port = 21000};
+	struct err err = {0};
+	struct run_list list;
+
+	(void)state;
+	need_boxes();
+	assert_int_equal(run_sweep(&scene_settings, 0, &err), 0);
+	assert_int_equal(run_prepare(&scene_settings, &o, &s.run, &err), 0);
+	assert_int_equal(run_list(&scene_settings, &s.arena, false, &list, &err), 0);
+	assert_int_equal(list.count, 1);
+	assert_string_equal(list.items[0].stage, "BUILDING");
+	assert_string_equal(list.items[0].image_id, "");
+	/* An image that cannot be started is as none. */
+	assert_int_equal(run_begin(s.run, "sha256:00", &err), -ERR_MISSING);
+	run_free(s.run);
+	s.run = NULL;
+	assert_int_equal(run_list(&scene_settings, &s.arena, true, &list, &err), 0);
+	assert_int_equal(list.count, 0);
+}
+
 /* The second start finds the filter compiled. */
 static void every_start_is_filtered(void **state)
 {
@@ -249,6 +272,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_space_comes_up_as_user_1000),
+		cmocka_unit_test(what_never_began_leaves_no_trace),
 		cmocka_unit_test(every_start_is_filtered),
 		cmocka_unit_test(its_disk_is_writable_and_lost),
 		cmocka_unit_test(the_host_cannot_be_reached_on_loopback),

@@ -212,7 +212,7 @@ void scene_start(struct scene *s, const char *const *command)
 {
 	struct err err = {0};
 
-	s->options.image_id = scene_image(&s->arena, command);
+	const char *image = scene_image(&s->arena, command);
 	s->options.space = "ada/demo";
 	s->options.app_port = PORT;
 	s->options.host_port = 21000;
@@ -221,7 +221,7 @@ void scene_start(struct scene *s, const char *const *command)
 	argv_add(&s->options.env, "OVERLAID=given");
 	argv_add(&s->options.env, "TOKEN=" SCENE_SECRET);
 	argv_add(&s->options.secret_names, "TOKEN");
-	if (run_start(&scene_settings, &s->options, &s->run, &err) < 0)
+	if (run_start(&scene_settings, &s->options, image, &s->run, &err) < 0)
 		fail_msg("%s", err.text);
 }
 

@@ -232,24 +232,48 @@ static int prepare(
 	return r < 0 || c->no_network ? r : network_wait(err);
 }
 
-int sandbox_container_start(struct sandbox_container *c, pid_t *ret_pid, struct err *err)
+int sandbox_container_prepare(struct sandbox_container *c, struct err *err)
 {
-	cleanup(command_held_done) struct command_held held = COMMAND_HELD_INIT;
 	cleanup(command_done) struct command command = COMMAND_INIT;
 	cleanup_free char *bundle = bundle_path(c, "");
-	bool has_filter;
-	pid_t runtime;
+	cleanup_free struct command_held *held = xcalloc(1, sizeof(*held));
 
-	/* To join control groups can take many milliseconds, so that begins first. */
 	fill_command(c, bundle, &command);
-	if (command_hold(&command, &held, err) < 0)
+	if (command_hold(&command, held, err) < 0)
 		return no_runtime(err);
-	int r = prepare(c, bundle, &has_filter, err);
-	if (r < 0)
-		return r;
-	if (command_release(&held, &runtime, err) < 0)
-		return no_runtime(err);
-	r = find_container(c, runtime, ret_pid, err);
+	c->held = take_ptr(held);
+	return 0;
+}
+
+static void drop_held(struct sandbox_container *c)
+{
+	if (c->held)
+		command_held_done(c->held);
+	free(c->held);
+	c->held = NULL;
+}
+
+static int release(struct sandbox_container *c, pid_t *ret_runtime, struct err *err)
+{
+	int r = command_release(c->held, ret_runtime, err);
+
+	drop_held(c);
+	return r < 0 ? no_runtime(err) : 0;
+}
+
+int sandbox_container_start(struct sandbox_container *c, pid_t *ret_pid, struct err *err)
+{
+	cleanup_free char *bundle = bundle_path(c, "");
+	bool has_filter = false;
+	pid_t runtime;
+	int r = c->held ? 0 : sandbox_container_prepare(c, err);
+
+	if (r == 0)
+		r = prepare(c, bundle, &has_filter, err);
+	if (r == 0)
+		r = release(c, &runtime, err);
+	if (r == 0)
+		r = find_container(c, runtime, ret_pid, err);
 	if (r == 0 && !has_filter)
 		filter_keep(c);
 	return r;
@@ -261,6 +285,7 @@ int sandbox_container_clean(struct sandbox_container *c, struct err *err)
 	cleanup_close int scratch = open(sandbox_scratch(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_free char *state = xprintf(SCRATCH_RUNTIME "/%s", c->id);
 
+	drop_held(c);
 	if (c->made) {
 		mountpoints_remove(c->made);
 		mountpoints_free(c->made);

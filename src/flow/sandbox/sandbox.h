@@ -189,8 +189,17 @@ struct sandbox_container {
 	int stdout_fd, stderr_fd;    /* stdin is empty */
 	const char *runtime;	     /* crun, or NULL for the one in PATH */
 	const struct sandbox_memory *memory; /* NULL: none */
-	struct sandbox_mountpoints *made;    /* the room's own; NULL before the start */
+	/* The room's own; NULL before the start. */
+	struct sandbox_mountpoints *made;
+	struct command_held *held;
 };
+
+/*
+ * Begin what takes long at a start and needs only id, runtime, cgroup and the two descriptors:
+ * to join control groups can take many milliseconds. The container's memory stays where it
+ * is until sandbox_container_clean(). Without this the start does it first.
+ */
+must_use int sandbox_container_prepare(struct sandbox_container *container, struct err *err);
 
 /*
  * Start it. The process is a child of the calling process (PID 1 of the box) and its id is
