@@ -225,9 +225,13 @@ static int set_up_child(const struct sandbox_box_options *o, int sync, struct er
 	return r;
 }
 
-noreturn_fn static void child(const struct sandbox_box_options *o, int sync)
+noreturn_fn static void child(const struct sandbox_box_options *o, const int ends[static 2])
 {
 	struct err err = {0};
+	int sync = ends[1];
+
+	/* Held here as well, the parent's end would never be seen to close. */
+	close(ends[0]);
 	int r = set_up_child(o, sync, &err);
 
 	/* The death signal is set by now: a parent that dies after this takes us along. */
@@ -274,7 +278,7 @@ int sandbox_box_start(
 		return err_sys(err, "make socket pair");
 	box.pid = clone_box(&box.pidfd);
 	if (box.pid == 0)
-		child(options, sync[1]);
+		child(options, sync);
 	int sys = errno;
 	close(sync[1]);
 	cleanup_close int ours = sync[0];

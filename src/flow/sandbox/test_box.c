@@ -158,6 +158,46 @@ static void a_killed_parent_takes_all_along(void **state)
 	close(fds[0]);
 }
 
+/* A newuidmap that kills who calls it: the parent, when the box waits for its maps. */
+static void make_killer(char dir[static 32], char program[static 64])
+{
+	static const char script[] = "#!/bin/sh\nkill -9 $PPID\n";
+
+	snprintf(dir, 32, "/tmp/spaceport-box-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	snprintf(program, 64, "%s/newuidmap", dir);
+	int fd = open(program, O_CREAT | O_WRONLY | O_CLOEXEC, 0755);
+	assert_int_equal(write(fd, script, sizeof(script) - 1), sizeof(script) - 1);
+	close(fd);
+}
+
+static void a_parent_killed_during_the_set_up_leaves_none(void **state)
+{
+	char dir[32], program[64], byte;
+	int fds[2], status;
+
+	(void)state;
+	need_boxes();
+	make_killer(dir, program);
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		ids.is_root = false;
+		setenv("PATH", dir, 1);
+		parent_of_a_box(fds[1]);
+	}
+	close(fds[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	unlink(program);
+	rmdir(dir);
+	assert_true(WIFSIGNALED(status));
+	/* The box held the other end. */
+	struct pollfd p = {.fd = fds[0], .events = POLLIN};
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_int_equal(read(fds[0], &byte, 1), 0);
+	close(fds[0]);
+}
+
 /* ---- filters ---- */
 
 struct notes {
@@ -346,6 +386,7 @@ int main(void)
 		cmocka_unit_test(a_box_is_root_and_pid_1_of_its_own),
 		cmocka_unit_test(nothing_of_a_box_is_seen_outside),
 		cmocka_unit_test(a_killed_parent_takes_all_along),
+		cmocka_unit_test(a_parent_killed_during_the_set_up_leaves_none),
 		cmocka_unit_test(whole_filters_are_kept_by_their_rights),
 		cmocka_unit_test(work_reports_its_messages_and_its_error),
 		cmocka_unit_test(work_is_cancelled_whole),
