@@ -14,6 +14,7 @@ enum {
 	MAX_FAILED_BODY_BYTES = 64 << 10,
 	STALL_BYTES = 1024,
 	RECEIVE_BYTES = 256 << 10,
+	SEND_BYTES = 256 << 10,
 	DEFAULT_CONNECT_SECONDS = 15,
 	DEFAULT_STALL_SECONDS = 30,
 };
@@ -46,6 +47,8 @@ struct transfer {
 	int64_t waiting_since;
 	int64_t waited;
 	uint64_t waited_bytes;
+	curl_off_t sent; /* of the body, as last seen */
+	uint64_t read;	 /* of body_fd, handed to libcurl */
 	char cause[CURL_ERROR_SIZE];
 };
 
@@ -88,6 +91,7 @@ void net_response_done(struct net_response *r)
 	buf_done(&r->url);
 	argv_done(&r->headers);
 	buf_done(&r->body);
+	buf_done(&r->answered_at);
 	*r = (struct net_response){0};
 }
 
@@ -213,18 +217,25 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 	return t->failed < 0 || t->is_enough ? 0 : n;
 }
 
+static int stall_seconds(const struct transfer *t)
+{
+	return t->request->stall_seconds ? t->request->stall_seconds : t->client->stall_seconds;
+}
+
 static int on_progress(
 	void *arg, curl_off_t down, curl_off_t down_now, curl_off_t up, curl_off_t up_now)
 {
 	struct transfer *t = arg;
 
-	(void)down, (void)down_now, (void)up, (void)up_now;
+	(void)down, (void)down_now, (void)up;
 	if (t->request->is_cancelled && t->request->is_cancelled(t->request->arg)) {
 		t->failed = err_set(t->err, ERR_CANCELLED, "stopped");
 		return 1;
 	}
 	count_wait(t);
-	if (t->waited < t->client->stall_seconds * INT64_C(1000000000))
+	t->waited_bytes += up_now > t->sent ? (uint64_t)(up_now - t->sent) : 0;
+	t->sent = up_now;
+	if (t->waited < stall_seconds(t) * INT64_C(1000000000))
 		return 0;
 	t->has_stalled = t->waited_bytes < STALL_BYTES;
 	t->waited = 0;
@@ -299,21 +310,92 @@ static void set_request(struct transfer *t, struct curl_slist *headers)
 	}
 }
 
+/* Bytes of body_fd, wherever libcurl is in them. */
+static size_t on_read(char *data, size_t size, size_t count, void *arg)
+{
+	struct transfer *t = arg;
+	uint64_t left = t->request->body_size - t->read, room = size * count;
+
+	if (!left)
+		return 0;
+	ssize_t n = pread(t->request->body_fd, data, room < left ? room : left, (off_t)t->read);
+	if (n <= 0) {
+		t->failed = err_sys(t->err, "read what is to be sent");
+		return CURL_READFUNC_ABORT;
+	}
+	t->read += (uint64_t)n;
+	return (size_t)n;
+}
+
+/* The connection was found closed, and what was sent is to be sent again. */
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+	struct transfer *t = arg;
+
+	if (origin != SEEK_SET || offset < 0)
+		return CURL_SEEKFUNC_FAIL;
+	t->read = (uint64_t)offset;
+	return CURL_SEEKFUNC_OK;
+}
+
+static void set_body(struct transfer *t)
+{
+	const struct libcurl *lib = t->client->lib;
+	const struct net_request *request = t->request;
+	CURL *curl = t->client->curl;
+
+	if (request->body_fd > 0) {
+		lib->easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+		lib->easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_size);
+		lib->easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
+		lib->easy_setopt(curl, CURLOPT_READDATA, t);
+		lib->easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
+		lib->easy_setopt(curl, CURLOPT_SEEKDATA, t);
+	} else {
+		lib->easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.n);
+		lib->easy_setopt(curl, CURLOPT_POSTFIELDS, request->body.n ? request->body.p : "");
+	}
+	lib->easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+	lib->easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BYTES);
+}
+
+static struct curl_slist *make_headers(const struct transfer *t)
+{
+	const struct libcurl *lib = t->client->lib;
+	const struct net_request *request = t->request;
+	struct curl_slist *headers = NULL;
+
+	add_header(lib, &headers, "Authorization", t->authorization);
+	add_header(lib, &headers, "Accept", request->accept);
+	add_header(lib, &headers, "Content-Range", request->content_range);
+	if (!request->method)
+		return headers;
+	/* libcurl drops a header of its own that is named without a value. */
+	if (request->content_type)
+		add_header(lib, &headers, "Content-Type", request->content_type);
+	else
+		headers = lib->slist_append(headers, "Content-Type:");
+	/* To be asked to go on costs a second where the server does not know the question. */
+	return lib->slist_append(headers, "Expect:");
+}
+
 static int exchange(struct transfer *t)
 {
 	const struct libcurl *lib = t->client->lib;
 	CURL *curl = t->client->curl;
-	struct curl_slist *headers = NULL;
+	struct curl_slist *headers = make_headers(t);
 
-	add_header(lib, &headers, "Authorization", t->authorization);
-	add_header(lib, &headers, "Accept", t->request->accept);
 	lib->easy_reset(curl); /* keeps the connections */
 	set_request(t, headers);
+	if (t->request->method)
+		set_body(t);
 	set_trust(t);
 	set_callbacks(t);
 	t->waiting_since = clock_now();
 	buf_clear(&t->ret->url);
 	net_url_shown(t->url, &t->ret->url);
+	buf_clear(&t->ret->answered_at);
+	buf_add_text(&t->ret->answered_at, t->url);
 	CURLcode code = lib->easy_perform(curl);
 	t->ret->status = (int)status_of(t->client);
 	lib->slist_free_all(headers);
@@ -325,7 +407,7 @@ static int exchange(struct transfer *t)
 		return 0;
 	if (t->has_stalled)
 		snprintf(t->cause, sizeof(t->cause), "next to nothing came for %d seconds",
-			t->client->stall_seconds);
+			stall_seconds(t));
 	t->ret->may_retry = net_explain(
 		code, t->cause, &(struct net_place){t->url, t->client->ca_bundle}, t->err);
 	return -(int)t->err->kind;
@@ -342,16 +424,19 @@ static void start_over(struct transfer *t, struct net_response *ret)
 	t->body_bytes = 0;
 	t->waited = 0;
 	t->waited_bytes = 0;
+	t->sent = 0;
+	t->read = 0;
 	t->cause[0] = '\0';
 }
 
 static const char *redirect_target(const struct transfer *t)
 {
-	static const int statuses[] = {301, 302, 303, 307, 308};
+	static const int statuses[] = {307, 308, 301, 302, 303};
+	size_t count = t->request->method ? 2 : array_size(statuses);
 
 	if (t->request->form)
 		return NULL;
-	for (size_t i = 0; i < array_size(statuses); i++)
+	for (size_t i = 0; i < count; i++)
 		if (t->ret->status == statuses[i])
 			return net_header(t->ret, "Location", 0);
 	return NULL;
@@ -418,7 +503,8 @@ int net_fetch(struct net_client *client, const struct net_request *request,
 	};
 
 	*ret = (struct net_response){0};
-	if (!is_header_value(request->authorization) || !is_header_value(request->accept))
+	if (!is_header_value(request->authorization) || !is_header_value(request->accept) ||
+		!is_header_value(request->content_type) || !is_header_value(request->content_range))
 		return err_set(t.err, ERR_INPUT, "a header value holds a line feed");
 	int r = get_ready(client, t.err);
 	return r < 0 ? r : follow(&t, t.err);

@@ -3,13 +3,14 @@
 #define NET_NET_H
 
 /*
- * Fetching over HTTP and HTTPS, on libcurl's easy interface: one request at a time, the
- * caller waits. For worker processes; nothing here belongs into an event loop.
+ * Fetching and sending over HTTP and HTTPS, on libcurl's easy interface: one request at a
+ * time, the caller waits. For worker processes; nothing here belongs into an event loop.
  *
  *	redirects    followed here, up to 10, never from https to http; the authorization goes
- *		     on only to the same scheme, host and port
- *	time-outs    for connecting, and for a peer that sends next to nothing. Time the
- *		     caller spends in its callback does not count
+ *		     on only to the same scheme, host and port. A request with a method of its
+ *		     own is sent on only by 307 and 308, which keep method and body
+ *	time-outs    for connecting, and for a peer that takes and sends next to nothing. Time
+ *		     the caller spends in its callback does not count
  *	limits	     64 KB of headers; max_bytes of body
  *	certificates verified against ca_bundle, else $SSL_CERT_FILE, else the system's
  *	proxies	     from the environment (http_proxy, https_proxy, no_proxy, …), as curl does
@@ -53,6 +54,7 @@ struct net_response {
 	uint64_t from;
 	/* With an error: is it of the kind that may go away (cut connection, time-out)? */
 	bool may_retry;
+	struct buf answered_at; /* the whole URL, for net_location() */
 };
 
 void net_response_done(struct net_response *r);
@@ -62,9 +64,18 @@ DEFINE_CLEANUP_VALUE(struct net_response, net_response_done);
 const char *net_header(const struct net_response *r, const char *name, size_t n);
 
 struct net_request {
-	const char *url;  /* absolute, http or https */
-	bool head;	  /* HEAD instead of GET */
-	const char *form; /* POST of this application/x-www-form-urlencoded text, or NULL */
+	const char *url;    /* absolute, http or https */
+	bool head;	    /* HEAD instead of GET */
+	const char *form;   /* POST of this application/x-www-form-urlencoded text, or NULL */
+	const char *method; /* "POST", "PATCH", "PUT", …: with the body below; NULL: none of them */
+	struct str body;
+	int body_fd; /* > 0: the body is this file from its beginning, body_size bytes of it */
+	uint64_t body_size;
+	const char *content_type;  /* value of the header, or NULL */
+	const char *content_range; /* value of the header, or NULL */
+	/* Seconds without progress that are a stall, instead of the client's; 0: the client's.
+	 * For requests over which the peer has to think. */
+	int stall_seconds;
 	const char *authorization; /* value of the header, or NULL */
 	const char *accept;	   /* value of the header, or NULL */
 	uint64_t from;		   /* ask for the bytes from this offset on */
@@ -89,6 +100,14 @@ struct net_request {
  */
 must_use int net_fetch(struct net_client *client, const struct net_request *request,
 	struct net_response *ret, struct err *err);
+
+/*
+ * Where the answer's Location header leads, as an absolute URL; *ret_same_origin: to the scheme,
+ * host and port of the request, so that its authorization may go there. ERR_NETWORK when there
+ * is none, when it is no URL of HTTP, or when it leads from https to http. Appends to ret.
+ */
+must_use int net_location(const struct net_request *request, const struct net_response *r,
+	struct buf *ret, bool *ret_same_origin, struct err *err);
 
 /*
  * A URL as people may see it: without user name, password, query and fragment. Appends to

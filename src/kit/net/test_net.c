@@ -60,6 +60,19 @@ static void handle(void *arg, const struct test_request *request, struct test_re
 			buf_add_text(&reply->headers, "X-Filler: 0123456789012345678\r\n");
 	} else if (strcmp(request->path, "/post") == 0) {
 		buf_printf(&reply->body, "%s %s", request->method, request->body);
+	} else if (strcmp(request->path, "/send") == 0) {
+		buf_printf(&reply->body, "%s|%s|%s|%s|%zu|%s", request->method,
+			request->content_type, request->content_range, request->authorization,
+			request->content.len, request->body);
+	} else if (strcmp(request->path, "/send-on") == 0) {
+		reply->status = 307;
+		buf_add_text(&reply->headers, "Location: send\r\n");
+	} else if (strcmp(request->path, "/seen") == 0) {
+		reply->status = 302;
+		buf_add_text(&reply->headers, "Location: /send\r\n");
+	} else if (strcmp(request->path, "/over-there") == 0) {
+		reply->status = 202;
+		buf_printf(&reply->headers, "Location: %s/up?state=secret\r\n", seen->other_url);
 	} else {
 		reply->status = 404;
 		for (int i = 0; i < 100000; i++)
@@ -277,6 +290,98 @@ static void head_and_post(void **state)
 	assert_string_equal(buf_text(&posted.body), "POST a=b&c=d");
 }
 
+static void bodies_are_sent(void **state)
+{
+	static const struct {
+		const char *path, *method;
+		struct str body;
+		bool is_file;
+		int status;
+		const char *answer;
+	} rows[] = {
+		{"/send", "POST", {"", 0}, false, 200, "POST||bytes|Bearer token|0|"},
+		{"/send", "PATCH", {"ab\0c", 4}, false, 200, "PATCH||bytes|Bearer token|4|ab"},
+		{"/send", "PUT", {"abc", 3}, true, 200, "PUT||bytes|Bearer token|3|abc"},
+		/* A redirect that keeps the method takes the body along. */
+		{"/send-on", "PUT", {"abc", 3}, false, 200, "PUT||bytes|Bearer token|3|abc"},
+		{"/send-on", "PUT", {"abc", 3}, true, 200, "PUT||bytes|Bearer token|3|abc"},
+		/* Any other leads to an answer to look at, not to do the same again. */
+		{"/seen", "PUT", {"abc", 3}, false, 302, ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_size(rows); i++) {
+		cleanup(net_response_done) struct net_response ret = {0};
+		struct net_request request = get(rows[i].path);
+		char name[] = "/tmp/test_net.XXXXXX";
+		struct err err = {0};
+		int fd = mkstemp(name);
+		unlink(name);
+		assert_int_equal(file_write_fd(fd, rows[i].body, &err), 0);
+		request.method = rows[i].method;
+		request.authorization = "Bearer token";
+		request.content_range = "bytes";
+		request.body = rows[i].body;
+		request.body_fd = rows[i].is_file ? fd : 0;
+		request.body_size = rows[i].body.n;
+		if (net_fetch(f.client, &request, &ret, &err) < 0)
+			fail_msg("%s", err.text);
+		close(fd);
+		assert_int_equal(ret.status, rows[i].status);
+		assert_string_equal(buf_text(&ret.body), rows[i].answer);
+	}
+}
+
+static void large_bodies_and_their_type(void **state)
+{
+	cleanup(net_response_done) struct net_response ret = {0};
+	cleanup(buf_done) struct buf body = {0};
+	struct net_request request = get("/send");
+	struct err err = {0};
+
+	(void)state;
+	while (body.len < 3 << 20)
+		buf_add_text(&body, "0123456789abcdef");
+	request.method = "PATCH";
+	request.body = buf_str(&body);
+	request.content_type = "application/octet-stream";
+	request.max_bytes = 1 << 20;
+	assert_int_equal(net_fetch(f.client, &request, &ret, &err), 0);
+	assert_true(str_starts(buf_str(&ret.body),
+		STR("PATCH|application/octet-stream|||3145728|0123456789abcdef")));
+}
+
+static void where_to_go_on(void **state)
+{
+	static const struct {
+		const char *path;
+		const char *location;
+		bool is_same;
+	} rows[] = {{"/seen", "/send", true}, {"/over-there", "/up?state=secret", false}};
+
+	(void)state;
+	for (size_t i = 0; i < array_size(rows); i++) {
+		cleanup(net_response_done) struct net_response ret = {0};
+		cleanup(buf_done) struct buf location = {0};
+		struct net_request request = get(rows[i].path);
+		struct err err = {0};
+		bool is_same = !rows[i].is_same;
+		request.method = "POST";
+		assert_int_equal(net_fetch(f.client, &request, &ret, &err), 0);
+		assert_int_equal(net_location(&request, &ret, &location, &is_same, &err), 0);
+		assert_int_equal(is_same, rows[i].is_same);
+		assert_true(str_ends(buf_str(&location), str_of(rows[i].location)));
+	}
+	cleanup(net_response_done) struct net_response none = {0};
+	cleanup(buf_done) struct buf location = {0};
+	struct net_request request = get("/bytes");
+	struct err err = {0};
+	bool is_same;
+	assert_int_equal(net_fetch(f.client, &request, &none, &err), 0);
+	assert_int_equal(net_location(&request, &none, &location, &is_same, &err), -ERR_NETWORK);
+	assert_non_null(strstr(err.text, "does not say where to go on"));
+}
+
 static void refused_requests(void **state)
 {
 	static const struct {
@@ -371,6 +476,9 @@ int main(void)
 		cmocka_unit_test(redirects_keep_authorization_at_home),
 		cmocka_unit_test(cancelled),
 		cmocka_unit_test(head_and_post),
+		cmocka_unit_test(bodies_are_sent),
+		cmocka_unit_test(large_bodies_and_their_type),
+		cmocka_unit_test(where_to_go_on),
 		cmocka_unit_test(refused_requests),
 		cmocka_unit_test(certificates),
 		cmocka_unit_test(urls_are_encoded_and_shown),

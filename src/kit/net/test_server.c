@@ -106,11 +106,17 @@ static void copy(char *to, size_t size, struct str value)
 	snprintf(to, size, "%.*s", STR_ARG(value));
 }
 
-static void read_header(struct test_request *r, struct str line)
+static void read_header(struct test_request *r, struct str line, uint64_t *ret_length)
 {
 	struct str value = line, name = str_cut(&value, ':');
 
 	value = str_trim(value);
+	if (str_eq_nocase(name, STR("Content-Length")))
+		check(parse_u64(value, 1 << 30, ret_length), "Content-Length");
+	else if (str_eq_nocase(name, STR("Content-Type")))
+		copy(r->content_type, sizeof(r->content_type), value);
+	else if (str_eq_nocase(name, STR("Content-Range")))
+		copy(r->content_range, sizeof(r->content_range), value);
 	if (str_eq_nocase(name, STR("Authorization")))
 		copy(r->authorization, sizeof(r->authorization), value);
 	else if (str_eq_nocase(name, STR("Accept")))
@@ -123,9 +129,23 @@ static void read_header(struct test_request *r, struct str line)
 	}
 }
 
+static bool read_content(struct peer *p, struct test_request *r, struct str begun, uint64_t length)
+{
+	buf_add_str(&r->content, begun);
+	while (r->content.len < length) {
+		ssize_t got = peer_read(p, buf_reserve(&r->content, 65536), 65536);
+		if (got <= 0)
+			return false;
+		buf_commit(&r->content, (size_t)got);
+	}
+	copy(r->body, sizeof(r->body), buf_str(&r->content));
+	return true;
+}
+
 static bool read_request(struct peer *p, struct test_request *r)
 {
 	char data[16384];
+	uint64_t length = 0;
 	size_t n = 0;
 	char *end = NULL;
 
@@ -148,9 +168,9 @@ static bool read_request(struct peer *p, struct test_request *r)
 	copy(r->method, sizeof(r->method), str_cut(&line, ' '));
 	copy(r->path, sizeof(r->path), str_cut(&line, ' '));
 	while (head.p)
-		read_header(r, str_cut(&head, '\n'));
-	copy(r->body, sizeof(r->body), str_of(end + 4));
-	return true;
+		read_header(r, str_cut(&head, '\n'), &length);
+	end += 4;
+	return read_content(p, r, str_from(end, n - (size_t)(end - data)), length);
 }
 
 static void send_reply(struct peer *p, const struct test_request *request, struct test_reply *r)
@@ -159,6 +179,8 @@ static void send_reply(struct peer *p, const struct test_request *request, struc
 	struct str body = buf_str(&r->body);
 	size_t whole = body.n;
 
+	if (r->no_answer)
+		return;
 	if (r->is_silent) {
 		/* Held open by a child, so that others are served meanwhile. */
 		pid_t server = getpid();
@@ -201,6 +223,7 @@ static bool serve_one(struct peer *p, test_handler *handler, void *arg)
 	}
 	buf_done(&reply.headers);
 	buf_done(&reply.body);
+	buf_done(&request->content);
 	free(request);
 	return is_held;
 }

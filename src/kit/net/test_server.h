@@ -21,7 +21,9 @@ struct test_request {
 	char authorization[4096];
 	char accept[1024];
 	char host[256];
-	char body[4096];
+	char content_type[256], content_range[128];
+	char body[4096];    /* as text, as much as fits */
+	struct buf content; /* the whole body */
 	bool has_range;
 	uint64_t from;
 };
@@ -34,6 +36,7 @@ struct test_reply {
 	bool no_body;	  /* headers only; Content-Length still says how long it would be */
 	size_t cut_after; /* close the connection after so many bytes of body; 0: never */
 	int64_t length;	  /* what Content-Length claims; < 0: the truth */
+	bool no_answer;	  /* close the connection without one */
 	bool is_silent;	  /* answer nothing and keep the connection open for three seconds */
 };
 

@@ -100,3 +100,25 @@ int net_redirect(const char *from, const char *location, char **ret_url, bool *r
 	*ret_url = xstrdup(text);
 	return 0;
 }
+
+int net_location(const struct net_request *request, const struct net_response *r, struct buf *ret,
+	bool *ret_same_origin, struct err *err)
+{
+	cleanup_free char *url = NULL, *again = NULL;
+	const char *location = net_header(r, "Location", 0);
+	bool is_next_same;
+
+	if (!location || !location[0])
+		return err_set(
+			err, ERR_NETWORK, "%s: does not say where to go on", buf_text(&r->url));
+	int result = net_redirect(buf_text(&r->answered_at), location, &url, &is_next_same, err);
+	/* A redirect may have led elsewhere before: what counts is where the request was meant to
+	 * go.
+	 */
+	if (result == 0)
+		result = net_redirect(request->url, url, &again, ret_same_origin, err);
+	if (result < 0)
+		return err_wrap(err, "%s", buf_text(&r->url));
+	buf_add_text(ret, again);
+	return 0;
+}
