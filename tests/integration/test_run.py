@@ -281,3 +281,65 @@ def delegated():
 def available_gib():
     fields = Path("/proc/meminfo").read_text().split()
     return int(fields[fields.index("MemAvailable:") + 1]) >> 20
+
+
+# ---- HEALTHCHECK ----
+
+HEALTH = """FROM busybox:latest
+COPY www /www
+HEALTHCHECK --interval=300ms --timeout={timeout} --retries=2 CMD {check}
+CMD ["httpd", "-f", "-p", "7860", "-h", "/www"]
+"""
+
+
+def health(spaceport, space):
+    shown = {one["url"].rstrip("/"): one for one in spaceport("ps", "--json").ok().json}
+    return shown[space.url.rstrip("/")]["health"]
+
+
+def wait_for_health(spaceport, space, wanted):
+    for _ in range(200):
+        if (now := health(spaceport, space)) == wanted:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{now!r} instead of {wanted!r}\n{space.process.err}")
+
+
+def test_healthcheck_fails_and_the_app_goes_on(running_space, spaceport, web):
+    check = "echo looked as $(id -u) in $PWD; false"
+    with running_space(web(HEALTH.format(check=check, timeout="20s"))) as space:
+        wait_for_health(spaceport, space, "unhealthy")
+        assert "unhealthy: looked as 1000 in /" in space.process.err
+        assert "here" in get(space)  # told, not killed
+
+
+def test_healthcheck_recovers(running_space, spaceport, web):
+    counter = ("read n < /tmp/n; echo $((n + 1)) > /tmp/n; "
+               "test ${n:-0} -ge 3")
+    with running_space(web(HEALTH.format(check=counter, timeout="20s"))) as space:
+        wait_for_health(spaceport, space, "healthy")
+        assert "unhealthy" in space.process.err
+        assert "(healthy)" in spaceport("ps").ok().out
+
+
+def test_healthcheck_that_hangs_is_ended(running_space, spaceport, web):
+    check = '["sh", "-c", "echo asked; exec sleep 1000"]'
+    with running_space(web(HEALTH.format(check=check, timeout="200ms"))) as space:
+        wait_for_health(spaceport, space, "unhealthy")
+        assert "took longer than" in space.process.err
+        assert "here" in get(space)
+
+
+def test_healthcheck_without_its_program(running_space, spaceport, web):
+    check = '["/no/such/check"]'
+    with running_space(web(HEALTH.format(check=check, timeout="5s"))) as space:
+        wait_for_health(spaceport, space, "unhealthy")
+        assert "/no/such/check" in space.process.err
+
+
+def test_no_healthcheck_no_word_of_it(running_space, spaceport, web):
+    with running_space(web()) as space:
+        assert health(spaceport, space) == ""
+    none = WEB.replace("CMD", "HEALTHCHECK NONE\nCMD")
+    with running_space(web(none)) as space:
+        assert health(spaceport, space) == ""

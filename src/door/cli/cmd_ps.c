@@ -29,6 +29,17 @@ static const struct option_spec ps_options[] = {
 		COMPLETE_NOTHING},
 };
 
+/* "RUNNING (healthy)" */
+static void add_stage(struct columns *t, const struct run_instance *instance)
+{
+	cleanup(buf_done) struct buf text = {0};
+
+	buf_add_text(&text, instance->stage);
+	if (*instance->health)
+		buf_printf(&text, " (%s)", instance->health);
+	columns_add(t, buf_str(&text));
+}
+
 static void ps_table(struct invocation *inv, const struct run_list *list, struct buf *ret)
 {
 	static const char *const head[] = {"ID", "SPACE", "STAGE", "STARTED", "URL", NULL};
@@ -40,7 +51,7 @@ static void ps_table(struct invocation *inv, const struct run_list *list, struct
 		cleanup(buf_done) struct buf age = {0};
 		columns_add_text(&t, instance->id);
 		columns_add_text(&t, instance->space);
-		columns_add_text(&t, instance->stage);
+		add_stage(&t, instance);
 		age_print(&age, instance->started, time(NULL));
 		columns_add(&t, buf_str(&age));
 		/* Of one that has ended it is more use to know why. */
@@ -60,6 +71,7 @@ static void ps_json(const struct run_list *list, struct buf *ret)
 		json_add_text(&w, "id", instance->id);
 		json_add_text(&w, "space", instance->space);
 		json_add_text(&w, "stage", instance->stage);
+		json_add_text(&w, "health", instance->health);
 		json_add_text(&w, "reason", instance->reason);
 		json_add_text(&w, "url", instance->url);
 		json_add_text(&w, "image", instance->image_id);

@@ -68,6 +68,7 @@ static void on_event(struct follow *f, const struct run_event *event)
 	case RUN_WAITING:
 	case RUN_LOG:
 	case RUN_WARNING:
+	case RUN_HEALTH:
 		break;
 	}
 }

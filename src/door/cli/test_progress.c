@@ -217,10 +217,12 @@ static void plain_run_gives_the_apps_bytes(void **state)
 	run(v, RUN_LOG, "half a \033[1mline");
 	run(v, RUN_WARNING, "no memory limit");
 	run(v, RUN_LOG, "more\n");
+	run(v, RUN_HEALTH, "healthy");
 	run(v, RUN_READY, "http://localhost:7860");
 	v->ops->note(v, "summary", STR("app ready 0.9s"));
 	assert_string_equal(v->out.data, "waiting: app_port 7860\nhalf a \033[1mline\n"
-					 "warning: no memory limit\nmore\napp ready 0.9s\n");
+					 "warning: no memory limit\nmore\nhealthy\n"
+					 "app ready 0.9s\n");
 	buf_clear(&v->out);
 	v->terminal.is_terminal = true;
 	run(v, RUN_LOG, "\033[1mbold\n");

@@ -429,6 +429,15 @@ static void waiting_for(struct bars_view *view, const struct run_event *event)
 	draw(view);
 }
 
+static void between_lines(struct bars_view *view, const char *front, struct str text)
+{
+	if (view->in_line)
+		buf_add_char(&view->view.out, '\n');
+	view->in_line = false;
+	scroll_text(view, front, STYLE_YELLOW, text);
+	draw(view);
+}
+
 static void bars_run(struct view *v, const struct run_event *event)
 {
 	struct bars_view *view = (struct bars_view *)v;
@@ -442,11 +451,10 @@ static void bars_run(struct view *v, const struct run_event *event)
 		app_output(view, event);
 		break;
 	case RUN_WARNING:
-		if (view->in_line)
-			buf_add_char(&v->out, '\n');
-		view->in_line = false;
-		scroll_text(view, "warning: ", STYLE_YELLOW, event->text);
-		draw(view);
+		between_lines(view, "warning: ", event->text);
+		break;
+	case RUN_HEALTH:
+		between_lines(view, event->status ? "warning: " : "", event->text);
 		break;
 	case RUN_READY:
 	case RUN_EXITED:

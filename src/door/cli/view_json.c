@@ -140,6 +140,7 @@ static const char *const run_names[] = {
 	[RUN_READY] = "ready",
 	[RUN_LOG] = "log",
 	[RUN_WARNING] = "warning",
+	[RUN_HEALTH] = "health",
 	[RUN_EXITED] = "exited",
 	[RUN_FAILED] = "failed",
 };

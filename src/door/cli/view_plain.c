@@ -240,6 +240,11 @@ static void plain_run(struct view *v, const struct run_event *event)
 		buf_add_text(&v->out, "warning: ");
 		own_text(v, event->text);
 		break;
+	case RUN_HEALTH:
+		own_line(view);
+		buf_add_text(&v->out, event->status ? "warning: " : "");
+		own_text(v, event->text);
+		break;
 	case RUN_READY:
 	case RUN_EXITED:
 	case RUN_FAILED:

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "os/dir.h"
+#include "run/health.h"
 #include "sandbox/sandbox.h"
 #include "tree/tree.h"
 
@@ -209,6 +210,7 @@ static int wait_for_image(struct box *b, struct err *err)
 		return err_set(err, ERR_CANCELLED, "nothing is to be run");
 	order[n] = '\0';
 	b->running.image = &b->image;
+	b->running.container = &b->container;
 	return run_image_find(b->layers, b->images, &b->arena, order + 1, &b->image, err);
 }
 
@@ -268,6 +270,14 @@ static void clean(struct box *b)
 		ignored(layer_tidy(b->layers, &unused));
 }
 
+static void tell_started(const struct box *b)
+{
+	struct health health;
+
+	health_begin(&health, &b->image.config.healthcheck);
+	box_tell(b->job, &(struct message){.kind = MESSAGE_STARTED, .status = (int)health.status});
+}
+
 int box_main(void *arg)
 {
 	struct box b = {.job = arg, .scratch = -1, .running = {.root = -1}};
@@ -278,7 +288,7 @@ int box_main(void *arg)
 	close(b.job->outside);
 	int r = start(&b, &err);
 	if (r == 0) {
-		box_tell(b.job, &(struct message){.kind = MESSAGE_STARTED});
+		tell_started(&b);
 		r = serve(b.job, &b.running, &a, &end, &err);
 	}
 	if (r < 0) {

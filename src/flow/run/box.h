@@ -12,6 +12,7 @@
 #include "os/cgroup.h"
 #include "run/internal.h"
 #include "run/run.h"
+#include "sandbox/sandbox.h"
 #include "store/store.h"
 
 /* What is run. */
@@ -46,6 +47,7 @@ void box_tell(const struct box_job *job, const struct message *message);
 /* The container's pieces, from its start to its end. */
 struct box_container {
 	const struct run_image *image;
+	const struct sandbox_container *container;
 	pid_t pid;
 	int out, err;	 /* read ends of its pipes */
 	int root;	 /* its tree */

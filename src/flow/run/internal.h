@@ -17,10 +17,11 @@
 /* ---- What the box tells: one packet a message ---- */
 
 enum message_kind {
-	MESSAGE_STARTED, /* the container runs */
+	MESSAGE_STARTED, /* the container runs; status: enum health_status, starting or none */
 	MESSAGE_WAITING, /* text: what was seen */
 	MESSAGE_READY,	 /* status: that of the answer */
 	MESSAGE_WARNING, /* text */
+	MESSAGE_HEALTH,	 /* status: enum health_status; text: what the check wrote */
 	MESSAGE_ENDED,	 /* the last one: text and hint say why */
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fields.h"
+#include "run/health.h"
 #include "run/internal.h"
 
 static struct str cut(struct str text)
@@ -31,6 +32,8 @@ bool message_parse(struct str bytes, struct message *ret)
 		.text = fields_str(&f),
 		.hint = fields_str(&f),
 	};
-	return !f.bad && f.rest.n == 0 && kind <= MESSAGE_ENDED && error <= ERR_BUG &&
-	       ret->text.n <= MESSAGE_TEXT_MAX && ret->hint.n <= MESSAGE_TEXT_MAX;
+	bool tells_health = kind == MESSAGE_HEALTH || kind == MESSAGE_STARTED;
+	return !f.bad && (!tells_health || status <= HEALTH_UNHEALTHY) && f.rest.n == 0 &&
+	       kind <= MESSAGE_ENDED && error <= ERR_BUG && ret->text.n <= MESSAGE_TEXT_MAX &&
+	       ret->hint.n <= MESSAGE_TEXT_MAX;
 }

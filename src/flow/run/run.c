@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "os/clock.h"
 #include "os/command.h"
+#include "run/health.h"
 #include "run/parent.h"
 
 /* ---- What the box tells ---- */
@@ -40,8 +41,9 @@ static void take_end(struct run *run, const struct message *message)
 
 static void started(struct run *run, const struct message *message, struct run_event *ret)
 {
-	(void)message;
 	ret->kind = RUN_STARTED;
+	run->state.shown.health = health_status_name((enum health_status)message->status);
+	save_state(run);
 	buf_clear(&run->text);
 	buf_printf(&run->text, "port %u", run->options.app_port);
 }
@@ -68,11 +70,26 @@ static void warned(struct run *run, const struct message *message, struct run_ev
 	set_text(run, message->text);
 }
 
+static void checked(struct run *run, const struct message *message, struct run_event *ret)
+{
+	const char *name = health_status_name((enum health_status)message->status);
+
+	ret->kind = RUN_HEALTH;
+	ret->status = message->status == HEALTH_UNHEALTHY;
+	buf_clear(&run->text);
+	buf_add_text(&run->text, name);
+	if (ret->status && message->text.n)
+		buf_printf(&run->text, ": %.*s", STR_ARG(message->text));
+	run->state.shown.health = name;
+	save_state(run);
+}
+
 static void (*const events[])(struct run *, const struct message *, struct run_event *) = {
 	[MESSAGE_STARTED] = started,
 	[MESSAGE_WAITING] = waiting,
 	[MESSAGE_READY] = ready,
 	[MESSAGE_WARNING] = warned,
+	[MESSAGE_HEALTH] = checked,
 };
 
 /* The box is gone without a word: killed, by whomever. */
@@ -152,6 +169,7 @@ static void finish(struct run *run, struct run_event *ret)
 	ret->status = run->end.status;
 	set_text(run, buf_str(&run->end_text));
 	run->is_over = true;
+	shown->health = "";
 	shown->stage = run->end.was_asked ? "STOPPED" : "RUNTIME_ERROR";
 	shown->reason = arena_str(&run->arena, first).p;
 	shown->ended = arena_strdup(&run->arena, clock_iso(now));

@@ -12,8 +12,9 @@
  * the two. It parses nothing of what it carries.
  *
  * Of an image's configuration count Entrypoint, Cmd, Env, WorkingDir and StopSignal. As on
- * Hugging Face, User, ExposedPorts, Volumes and Healthcheck do not: the Space is up when
- * app_port answers, with whatever HTTP status.
+ * Hugging Face, User, ExposedPorts, Volumes and Healthcheck do not decide anything: the
+ * Space is up when app_port answers, with whatever HTTP status. A Healthcheck is run as Docker
+ * runs it, and told.
  *
  * An instance is a directory <data>/run/<id>/: `state` (key value lines), `log/` (what the app
  * wrote, by journal/), `lock` (held while anything of it runs). A lock that is free means that
@@ -53,6 +54,8 @@ enum run_event_kind {
 	RUN_LOG,     /* text: what the app wrote: a line with its line feed, or, when the app
 			pauses in it, a part of one */
 	RUN_WARNING, /* text: limits that do not hold, … */
+	RUN_HEALTH,  /* HEALTHCHECK's outcome changed; text: "healthy", or "unhealthy: " and what
+			the check wrote; status: 0 when healthy */
 	RUN_EXITED,  /* the container ended; status: as waitpid; text: why, in words */
 	RUN_FAILED,  /* it did not come up; error: what kind of reason; text: why. The container
 			is gone */
@@ -118,9 +121,10 @@ struct run_instance {
 	const char *space, *image_id, *url, *stage; /* stage: BUILDING (no image yet),
 						       APP_STARTING, RUNNING, STOPPED,
 						       RUNTIME_ERROR */
-	const char *reason;			    /* why it ended, in words; "" while it runs */
-	pid_t pid;				    /* the process to signal; 0 when ended */
-	const char *started, *ended;		    /* ISO 8601 */
+	const char *health; /* "starting", "healthy", "unhealthy"; "" without a HEALTHCHECK */
+	const char *reason; /* why it ended, in words; "" while it runs */
+	pid_t pid;	    /* the process to signal; 0 when ended */
+	const char *started, *ended; /* ISO 8601 */
 };
 
 struct run_list {

@@ -81,6 +81,29 @@ static void on_limits(uv_timer_t *timer)
 	s->usage = now;
 }
 
+/* ---- Health ---- */
+
+static void on_health(void *arg, enum health_status status, struct str output)
+{
+	struct serving *s = arg;
+
+	if (waiting_may_tell(s))
+		box_tell(s->job,
+			&(struct message){
+				.kind = MESSAGE_HEALTH, .status = (int)status, .text = output});
+}
+
+static void start_checking(struct serving *s)
+{
+	const struct checking_options options = {.loop = &s->loop,
+		.config = &s->container->image->config,
+		.container = s->container->container,
+		.on_change = on_health,
+		.arg = s};
+
+	s->checking = checking_start(&options);
+}
+
 /* ---- Stopping ---- */
 
 static void on_kill(uv_timer_t *timer)
@@ -150,6 +173,7 @@ static void end_loop(struct serving *s)
 	for (size_t i = 0; i < array_size(own); i++)
 		close_handle(own[i]);
 	probe_close(s->probe);
+	checking_close(s->checking);
 	forward_close(s->forward);
 }
 
@@ -166,7 +190,7 @@ static void on_child(uv_poll_t *poll, int poll_status, int events)
 	while (read(s->signal_fd, &info, sizeof(info)) > 0)
 		;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid != s->container->pid)
+		if (checking_take_child(s->checking, pid, status) || pid != s->container->pid)
 			continue;
 		s->has_ended = true;
 		s->status = status;
@@ -273,6 +297,7 @@ static int start_serving(struct serving *s, struct err *err)
 	const struct probe_options probe = {
 		.loop = &s->loop, .to = to, .host = host, .on_answer = on_answer, .arg = s};
 	s->probe = probe_start(&probe);
+	start_checking(s);
 	/* It may have ended before its signal was waited for. */
 	on_child(&s->signals, 0, 0);
 	return 0;

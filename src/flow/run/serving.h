@@ -18,6 +18,7 @@
 #include "run/box.h"
 #include "run/diagnose.h"
 #include "run/forward.h"
+#include "run/health.h"
 #include "run/probe.h"
 
 struct output {
@@ -36,6 +37,7 @@ struct serving {
 	uv_timer_t deadline, look, kill, limits;
 	struct output outputs[2];
 	struct probe *probe;
+	struct checking *checking; /* NULL: the image has no HEALTHCHECK */
 	struct forward *forward;
 	struct journal *journal;
 	bool journal_failed;

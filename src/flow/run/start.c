@@ -77,7 +77,7 @@ static int make_instance(struct run *run, struct err *err)
 	shown->space = run->options.space;
 	shown->url = buf_text(&run->url);
 	shown->stage = "BUILDING";
-	shown->image_id = shown->reason = shown->ended = "";
+	shown->image_id = shown->health = shown->reason = shown->ended = "";
 	shown->started = arena_strdup(&run->arena, clock_iso(now));
 	shown->pid = getpid();
 	run->state.pid_start = own_start_time();

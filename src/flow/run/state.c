@@ -23,6 +23,7 @@ static const struct {
 	{"image", offsetof(struct run_instance, image_id)},
 	{"url", offsetof(struct run_instance, url)},
 	{"stage", offsetof(struct run_instance, stage)},
+	{"health", offsetof(struct run_instance, health)},
 	{"reason", offsetof(struct run_instance, reason)},
 	{"started", offsetof(struct run_instance, started)},
 	{"ended", offsetof(struct run_instance, ended)},

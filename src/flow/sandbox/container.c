@@ -99,15 +99,15 @@ static int join_group(void *arg)
 	return cgroup_join(arg);
 }
 
-static void fill_command(const struct sandbox_container *c, const char *bundle, struct command *ret)
+void runtime_command(
+	const struct sandbox_container *c, const char *verb, const char *base, struct command *ret)
 {
 	argv_add(&ret->argv, sandbox_runtime(c));
 	argv_printf(&ret->argv, "--root=%s/" SCRATCH_RUNTIME, sandbox_scratch());
 	argv_add(&ret->argv, "--cgroup-manager=disabled");
-	argv_printf(&ret->argv, "--log=%s.log", bundle);
-	argv_add_all(&ret->argv, "run", "--detach", "--bundle", bundle, "--pid-file", NULL);
-	argv_printf(&ret->argv, "%s.pid", bundle);
-	argv_add(&ret->argv, c->id);
+	argv_printf(&ret->argv, "--log=%s.log", base);
+	argv_add_all(&ret->argv, verb, "--detach", "--pid-file", NULL);
+	argv_printf(&ret->argv, "%s.pid", base);
 	/* Nothing of the caller's environment: it may hold secrets. */
 	argv_printf(&ret->env, "PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
 	ret->stdout_fd = c->stdout_fd;
@@ -118,6 +118,12 @@ static void fill_command(const struct sandbox_container *c, const char *bundle, 
 		 * read. */
 		memcpy(&ret->arg, &c->cgroup, sizeof(ret->arg));
 	}
+}
+
+static void fill_command(const struct sandbox_container *c, const char *bundle, struct command *ret)
+{
+	runtime_command(c, "run", bundle, ret);
+	argv_add_all(&ret->argv, "--bundle", bundle, c->id, NULL);
 }
 
 /* crun's log: "2026-…Z: message", the message possibly after `error` fields. */
@@ -136,10 +142,9 @@ static bool contains(struct str text, const char *part)
 	return memmem(text.p ? text.p : "", text.n, part, strlen(part));
 }
 
-static int explain_runtime(const struct sandbox_container *c, const char *log_path, struct err *err)
+static int explain_runtime(const char *program, const char *log_path, struct err *err)
 {
 	cleanup(buf_done) struct buf log = {0};
-	const char *program = c->args.count ? c->args.items[0] : "";
 
 	ignored(file_read(AT_FDCWD, log_path, 1 << 16, &log, NULL)); /* empty: no reason known */
 	struct str said = last_message(&log);
@@ -189,13 +194,12 @@ static int wait_for_adoption(pid_t pid, struct err *err)
 	}
 }
 
-/* The runtime has ended: the container is there, or the log says why not. */
-static int find_container(
-	const struct sandbox_container *c, pid_t runtime, pid_t *ret_pid, struct err *err)
+int runtime_find_process(
+	pid_t runtime, const char *base, const char *program, pid_t *ret_pid, struct err *err)
 {
 	cleanup(buf_done) struct buf text = {0};
-	cleanup_free char *log = bundle_path(c, ".log");
-	cleanup_free char *pid_file = bundle_path(c, ".pid");
+	cleanup_free char *log = xprintf("%s.log", base);
+	cleanup_free char *pid_file = xprintf("%s.pid", base);
 	uint64_t number;
 	int status;
 
@@ -203,7 +207,7 @@ static int find_container(
 	if (r < 0)
 		return r;
 	if (status != 0)
-		return explain_runtime(c, log, err);
+		return explain_runtime(program, log, err);
 	if (file_read(AT_FDCWD, pid_file, 64, &text, err) < 0)
 		return err_wrap(err, "runtime");
 	if (!parse_u64(str_trim(buf_str(&text)), INT32_MAX, &number))
@@ -273,7 +277,8 @@ int sandbox_container_start(struct sandbox_container *c, pid_t *ret_pid, struct 
 	if (r == 0)
 		r = release(c, &runtime, err);
 	if (r == 0)
-		r = find_container(c, runtime, ret_pid, err);
+		r = runtime_find_process(
+			runtime, bundle, c->args.count ? c->args.items[0] : "", ret_pid, err);
 	if (r == 0 && !has_filter)
 		filter_keep(c);
 	return r;

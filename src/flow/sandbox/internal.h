@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "os/command.h"
 #include "sandbox/sandbox.h"
 
 enum { SANDBOX_ID_COUNT = 65536 };
@@ -50,8 +51,25 @@ must_use int network_wait(struct err *err);
 void spec_print(
 	const struct sandbox_container *c, struct str seccomp, struct str filter, struct buf *ret);
 
+/* process.json of another process in the container, for `exec --process`. */
+void spec_print_process(
+	const struct sandbox_container *c, const struct argv *args, struct buf *ret);
+
 /* Its runtime: a name or a path. */
 const char *sandbox_runtime(const struct sandbox_container *c);
+
+/*
+ * The runtime's command line up to what only this verb takes. Whatever it starts is told by
+ * files BASE.log and BASE.pid, and is in the container's control group.
+ */
+void runtime_command(
+	const struct sandbox_container *c, const char *verb, const char *base, struct command *ret);
+/*
+ * The runtime has been started: wait for its end. The process of BASE.pid is a child of the
+ * caller then, or the log says why there is none.
+ */
+must_use int runtime_find_process(
+	pid_t runtime, const char *base, const char *program, pid_t *ret_pid, struct err *err);
 
 /*
  * The compiled form of a container's seccomp profile, as text for the runtime, if an earlier

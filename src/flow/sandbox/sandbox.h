@@ -211,6 +211,16 @@ must_use int sandbox_container_start(
 	struct sandbox_container *container, pid_t *ret_pid, struct err *err);
 
 /*
+ * Start another program in a container that runs, with its user, environment, working directory
+ * and limits. What it writes goes to out_fd. Waits for the runtime, so it is for a process
+ * that has nothing else to do; that process needs PR_SET_CHILD_SUBREAPER unless it is PID 1.
+ * *ret_pid is a child of it, as of sandbox_container_start(), and so are the errors. One at a
+ * time in each container.
+ */
+must_use int sandbox_container_exec(const struct sandbox_container *container,
+	const struct argv *args, int out_fd, pid_t *ret_pid, struct err *err);
+
+/*
  * After its end, or a failed start: remove its bundle and those mount points made for it that
  * are still what was made, and give their parents back the times they had.
  */

@@ -68,9 +68,9 @@ static void put_capabilities(struct json_writer *w, const struct sandbox_contain
 	json_end_object(w);
 }
 
-static void put_process(struct json_writer *w, const struct sandbox_container *c)
+static void put_process(
+	struct json_writer *w, const struct sandbox_container *c, const struct argv *args)
 {
-	json_key(w, "process");
 	json_begin_object(w);
 	json_key(w, "user");
 	json_begin_object(w);
@@ -83,12 +83,20 @@ static void put_process(struct json_writer *w, const struct sandbox_container *c
 		json_put_u64(w, c->groups[i]);
 	json_end_array(w);
 	json_end_object(w);
-	put_argv(w, "args", &c->args);
+	put_argv(w, "args", args);
 	put_argv(w, "env", &c->env);
 	json_add_text(w, "cwd", c->cwd);
 	put_capabilities(w, c);
 	json_add_bool(w, "noNewPrivileges", c->rights == SANDBOX_SPACE);
 	json_end_object(w);
+}
+
+void spec_print_process(const struct sandbox_container *c, const struct argv *args, struct buf *ret)
+{
+	struct json_writer w = json_writer_to(ret);
+
+	put_process(&w, c, args);
+	json_line(&w);
 }
 
 static void put_mount(struct json_writer *w, const char *target, const char *type,
@@ -179,7 +187,8 @@ void spec_print(
 
 	json_begin_object(&w);
 	json_add_text(&w, "ociVersion", "1.0.2");
-	put_process(&w, c);
+	json_key(&w, "process");
+	put_process(&w, c, &c->args);
 	json_key(&w, "root");
 	json_begin_object(&w);
 	json_add_text(&w, "path", c->rootfs);
