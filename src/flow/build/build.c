@@ -23,6 +23,7 @@ void build_done(struct build *b)
 	}
 	patterns_free(b->ignore);
 	cgroup_free(b->cgroup);
+	store_lease_free(b->lease);
 	store_free(b->store);
 	if (b->context >= 0)
 		close(b->context);
@@ -42,7 +43,7 @@ static int open_build(struct build *b, const struct settings *settings,
 		return r;
 	b->layers = store_layers(b->store);
 	b->images = store_images(b->store);
-	return 0;
+	return b->plan_only ? 0 : store_lease_new(b->store, &b->lease, err);
 }
 
 /* ---- the context server: this user's rights, for the box to ask ---- */
@@ -249,11 +250,8 @@ static void emit_planned(struct build *b)
 
 static int build_or_find(struct build *b, int64_t start, struct err *err)
 {
-	cleanup_close int lock = -1;
-
 	int r = build_prepare(b, err);
-	if (r == 0)
-		r = store_hold(b->store, &lock, err);
+
 	if (r == 0)
 		r = build_walk(b, err);
 	if (r < 0)

@@ -69,7 +69,9 @@ int build_finish(struct build *b, struct err *err)
 	oci_config_print(&config, &json);
 	struct digest id = digest_of(json.data, json.len);
 	digest_text(&id, b->image_id);
-	int r = is_saved(b, &id, err);
+	int r = store_lease_image(b->lease, &id, err);
+	if (r == 0)
+		r = is_saved(b, &id, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (!b->channel)

@@ -55,6 +55,7 @@ struct build {
 	struct arena arena;
 	const struct build_options *options;
 	struct store *store;
+	struct store_lease *lease; /* names all that it uses; NULL when plan_only */
 	const struct settings *settings;
 	bool plan_only; /* nothing is pulled and nothing run */
 

@@ -100,28 +100,36 @@ static void add_args(struct build *b)
 
 /* ---- images ---- */
 
-static bool is_complete(struct build *b, const struct image_record *record)
+/* All of it here, to stay while this build lasts? 1 or 0, < 0 on error. */
+static int is_complete(struct build *b, const struct image_record *record, struct err *err)
 {
+	if (b->lease) {
+		int r = store_lease_record(b->lease, b->layers, record, err);
+		return r < 0 ? r : r == 0;
+	}
 	for (size_t i = 0; i < record->layers.count; i++) {
 		struct layer_key key;
 		if (!layer_key_parse(str_of(record->layers.items[i]), &key) ||
 			!layer_has(b->layers, &key))
-			return false;
+			return 0;
 	}
-	return true;
+	return 1;
 }
 
 static int find_image(
 	struct build *b, const struct plan_image *image, struct image_record *ret, struct err *err)
 {
-	const struct store_transfer transfer = {
-		.on_progress = build_emit_progress, .arg = b, .cancel_fd = b->options->cancel_fd};
+	const struct store_transfer transfer = {.on_progress = build_emit_progress,
+		.arg = b,
+		.cancel_fd = b->options->cancel_fd,
+		.lease = b->lease};
 	int r = IMAGE_E_ABSENT;
 
 	if (!b->options->pull)
 		r = image_find(b->images, &b->arena, str_of(image->reference.text), ret, err);
-	if (r < 0 || (r == 0 && is_complete(b, ret)))
-		return r;
+	int whole = r == 0 ? is_complete(b, ret, err) : 0;
+	if (r < 0 || whole)
+		return r < 0 ? r : whole < 0 ? whole : 0;
 	if (b->plan_only) {
 		*ret = (struct image_record){0};
 		return IMAGE_E_ABSENT;

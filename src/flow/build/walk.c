@@ -188,10 +188,17 @@ static void take_cached(struct build *b, struct build_stage *stage, struct build
 	b->cached_count++;
 	if (!b->channel)
 		return;
-	struct layer_key name = layer_key_of(&step->key);
-	layer_touch(b->layers, &name);
 	emit_step(b, stage, step, BUILD_STEP_START, 0);
 	emit_step(b, stage, step, BUILD_STEP_DONE, 0);
+}
+
+/* Is the layer here, to stay while this build lasts? 1 or 0, < 0 on error. */
+static int is_there(struct build *b, const struct layer_key *name, struct err *err)
+{
+	if (!b->lease)
+		return layer_has(b->layers, name);
+	int r = store_lease_layers(b->lease, b->layers, (struct layer_chain){name, 1}, err);
+	return r < 0 ? r : r == 0;
 }
 
 static int walk_step(
@@ -211,7 +218,10 @@ static int walk_step(
 	if (r < 0)
 		return r;
 	struct layer_key name = layer_key_of(&step->key);
-	if (!b->options->no_cache && layer_has(b->layers, &name))
+	int there = is_there(b, &name, err);
+	if (there < 0)
+		return there;
+	if (!b->options->no_cache && there)
 		take_cached(b, stage, step);
 	else if (b->channel)
 		r = do_step(b, stage, step, err);

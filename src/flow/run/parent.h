@@ -18,7 +18,7 @@ struct run {
 	int runs; /* <data>/run */
 	struct instance instance;
 	struct state state;
-	int hold; /* keeps the image's layers */
+	struct store_lease *lease; /* keeps the image and its layers */
 	struct cgroup *cgroup;
 
 	struct box_job job;

@@ -263,7 +263,7 @@ void run_free(struct run *run)
 		buf_add_text(&run->end_text, "killed");
 		finish(run, &(struct run_event){0});
 	}
-	const int fds[] = {run->runs, run->hold, run->socket, run->epoll, run->wake};
+	const int fds[] = {run->runs, run->socket, run->epoll, run->wake};
 	for (size_t i = 0; i < array_size(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -271,6 +271,7 @@ void run_free(struct run *run)
 	journal_reader_free(run->log);
 	instance_done(&run->instance);
 	host_port_close(&run->port);
+	store_lease_free(run->lease);
 	store_free(run->store);
 	buf_done(&run->url);
 	buf_done(&run->text);

@@ -167,6 +167,8 @@ static int prepare(struct run *run, const struct settings *settings,
 	if (r == 0)
 		r = store_open(settings, &run->store, err);
 	if (r == 0)
+		r = store_lease_new(run->store, &run->lease, err); /* the box inherits it */
+	if (r == 0)
 		r = open_port(run, err);
 	if (r == 0)
 		r = store_prepare_box(run->store, err);
@@ -186,7 +188,7 @@ int run_prepare(const struct settings *settings, const struct run_options *optio
 {
 	cleanup(run_free) struct run *run = xcalloc(1, sizeof(*run));
 
-	run->runs = run->hold = run->socket = run->epoll = run->wake = -1;
+	run->runs = run->socket = run->epoll = run->wake = -1;
 	run->instance = (struct instance){.dir = -1, .log = -1, .lock = -1};
 	run->box.pidfd = -1;
 	int r = prepare(run, settings, options, err);
@@ -207,17 +209,33 @@ static void order_image(struct run *run, const char *id)
 		;
 }
 
+/* What was found may have gone before it was named. */
+static int keep_image(struct run *run, struct store *store, const char *id,
+	const struct run_image *image, struct err *err)
+{
+	struct digest digest;
+
+	if (!digest_parse(str_of(id), &digest))
+		return err_set(err, ERR_BUG, "%s is no image id", id);
+	int r = store_lease_image(run->lease, &digest, err);
+	if (r == 0)
+		r = store_lease_layers(run->lease, store_layers(store), image->chain, err);
+	if (r == STORE_E_ABSENT)
+		return err_set(err, ERR_MISSING, "layers of image %s were just removed", id);
+	return r;
+}
+
 /* In a store that is opened for it: that of the run may be older than any layer. */
 static int look_for_image(struct run *run, const char *id, struct err *err)
 {
 	cleanup(store_free) struct store *store = NULL;
-	struct run_image image;
+	struct run_image image = {0};
 
 	int r = store_open(store_settings(run->store), &store, err);
 	if (r == 0)
 		r = run_image_find(
 			store_layers(store), store_images(store), &run->arena, id, &image, err);
-	return r;
+	return r < 0 ? r : keep_image(run, store, id, &image, err);
 }
 
 int run_begin(struct run *run, const char *image_id, struct err *err)
@@ -226,9 +244,7 @@ int run_begin(struct run *run, const char *image_id, struct err *err)
 	char now[32];
 
 	run->started = clock_now();
-	int r = store_hold(run->store, &run->hold, err);
-	if (r == 0)
-		r = look_for_image(run, image_id, err);
+	int r = look_for_image(run, image_id, err);
 	if (r < 0)
 		return r;
 	run->has_begun = true;

@@ -2,6 +2,7 @@
 #ifndef STORE_INTERNAL_H
 #define STORE_INTERNAL_H
 
+#include "base/map.h"
 #include "store/store.h"
 
 struct store {
@@ -16,12 +17,41 @@ struct store {
 	struct image_store *images;
 };
 
+/*
+ * Open a directory of the store's, made if it is missing and given to `owner` (the box's root;
+ * only real root has to, an ordinary user is that root).
+ */
+must_use int part_open(
+	int dir, const char *name, mode_t mode, const struct sandbox_ids *owner, struct err *err);
+
+/* ---- lease.c ---- */
+
+#define LEASE_LAYER "layer "
+#define LEASE_IMAGE "image "
+
+/* What leases name, as keys of maps (any value). */
+struct leased {
+	struct map *layers, *images; /* hexadecimal keys; "sha256:…" */
+	size_t count;		     /* of leases */
+};
+
+/* Adds what a lease's text names: pure. */
+void lease_parse(struct str text, struct leased *ret);
+
+/*
+ * Read all leases that are held, in a box. Until *ret_guard is closed nothing more is named:
+ * be quick.
+ */
+must_use int leased_take(int store_dir, struct leased *ret, int *ret_guard, struct err *err);
+void leased_done(struct leased *leased);
+DEFINE_CLEANUP_VALUE(struct leased, leased_done);
+
 /* The removal of an image, on its way through a box. */
 struct removal {
 	struct store *store;
 	struct arena *arena;
 	struct str text;
-	bool force, may_drop_layers;
+	bool force;
 	struct oci_list keys;
 	struct image_removed removed;
 	size_t layers;

@@ -8,16 +8,9 @@
 #include "base/alloc.h"
 #include "os/dir.h"
 #include "os/file.h"
-#include "os/lock.h"
 #include "store/internal.h"
 
-#define HOLD_LOCK "in-use"
-
-/*
- * Make the directory if it is missing and give it to `owner` (the box's root; only real root
- * has to, an ordinary user is that root).
- */
-static int open_part(
+int part_open(
 	int data, const char *name, mode_t mode, const struct sandbox_ids *owner, struct err *err)
 {
 	struct stat st;
@@ -53,10 +46,10 @@ static int open_parts(struct store *store, struct err *err)
 	store->data = settings_open_data(store->settings, err);
 	if (store->data < 0)
 		return store->data;
-	store->dir = open_part(store->data, "store", 0700, owner, err);
+	store->dir = part_open(store->data, "store", 0700, owner, err);
 	if (store->dir < 0)
 		return store->dir;
-	cleanup_close int scratch = open_part(store->data, "scratch", 0755, NULL, err);
+	cleanup_close int scratch = part_open(store->data, "scratch", 0755, NULL, err);
 	if (scratch < 0)
 		return scratch;
 	store->scratch = xprintf("%s/scratch", store->settings->data);
@@ -133,11 +126,6 @@ struct layer_store *store_layers(struct store *store)
 struct image_store *store_images(struct store *store)
 {
 	return store->images;
-}
-
-int store_hold(const struct store *store, int *ret_lock, struct err *err)
-{
-	return lock_take(store->data, HOLD_LOCK, LOCK_SHARED, 1, ret_lock, err);
 }
 
 /* ---- what a box needs of the user's files ---- */
@@ -244,24 +232,29 @@ static bool has_key(const struct image_record *records, size_t count, const char
 	return false;
 }
 
-/* Layers of a removed image that no other image mentions. */
+/* Layers of a removed image that no other image and no lease mentions. */
 static int drop_layers(struct removal *job, struct layer_store *layers, struct image_store *images,
 	struct err *err)
 {
 	cleanup(arena_done) struct arena a = {0};
-	struct image_record *left;
-	size_t count;
+	cleanup(leased_done) struct leased leased = {0};
+	cleanup_close int guard = -1;
+	struct image_record *left = NULL;
+	size_t count = 0;
 
-	int r = image_list(images, &a, &left, &count, err);
+	int r = leased_take(job->store->dir, &leased, &guard, err);
+	if (r == 0)
+		r = image_list(images, &a, &left, &count, err);
 	for (size_t i = 0; i < job->keys.count && r == 0; i++) {
 		struct layer_key key;
 		const char *text = job->keys.items[i];
-		if (has_key(left, count, text) || !layer_key_parse(str_of(text), &key) ||
-			!layer_has(layers, &key))
+		if (has_key(left, count, text) || map_find(leased.layers, str_of(text)) ||
+			!layer_key_parse(str_of(text), &key) || !layer_has(layers, &key))
 			continue;
 		r = layer_remove(layers, &key, err);
 		job->layers++;
 	}
+	close(take_fd(&guard));
 	return r == 0 ? layer_tidy(layers, err) : r;
 }
 
@@ -277,7 +270,7 @@ static int remove_in_box(void *arg, struct sandbox_channel *channel, struct err 
 		r = image_remove(images, &a, job->text, job->force, &job->removed, err);
 	if (r == IMAGE_E_ABSENT)
 		return err_set(err, ERR_MISSING, "no image %.*s", STR_ARG(job->text));
-	if (r == 0 && job->removed.record && job->may_drop_layers)
+	if (r == 0 && job->removed.record)
 		r = drop_layers(job, layers, images, err);
 	if (r == 0)
 		removal_tell(job, channel);
@@ -288,17 +281,12 @@ int store_remove(struct store *store, struct arena *a, struct str text, bool for
 	struct store_removed *ret, struct err *err)
 {
 	struct image_record record;
-	cleanup_close int lock = -1;
 	struct removal job = {.store = store, .arena = a, .text = text, .force = force};
 
 	int r = image_find(store->images, a, text, &record, err);
 	if (r != 0)
 		return r;
 	job.keys = record.layers;
-	r = lock_take(store->data, HOLD_LOCK, LOCK_EXCLUSIVE, 0, &lock, err);
-	if (r < 0)
-		return r;
-	job.may_drop_layers = r == 0;
 	const struct sandbox_work work = {.ids = &store->ids,
 		.scratch = store->scratch,
 		.work = remove_in_box,

@@ -9,6 +9,7 @@
  *
  *	<data>/store/	owned by the boxes' root, mode 0700: layers (layer/layer.h), images
  *			(image/image.h). Written by boxes only; read from outside.
+ *	<data>/store/leases/	what builds and instances need
  *	<data>/run/	instances (run/run.h), owned by the caller
  *	<data>/contexts/	what is known of build contexts' files (tree/tree.h), the caller's
  *	<data>/scratch/	empty: where boxes mount their private tmpfs
@@ -40,11 +41,32 @@ const char *store_scratch(const struct store *store); /* for sandbox_box_options
 struct layer_store *store_layers(struct store *store);
 struct image_store *store_images(struct store *store);
 
+/* ---- Leases: what must stay ---- */
+
 /*
- * Say that layers are in use (by a build, a running instance) until *ret_lock is closed:
- * meanwhile none is removed. The descriptor may be inherited by a box.
+ * A build or an instance names in its lease what it needs, as soon as it knows: that is not
+ * removed while the process that made the lease, or a box that inherited it, lives. It costs
+ * no memory beyond that: a crash of all holders frees it. To be used outside and inside boxes.
  */
-must_use int store_hold(const struct store *store, int *ret_lock, struct err *err);
+struct store_lease;
+
+enum { STORE_E_ABSENT = 1 };
+
+must_use int store_lease_new(struct store *store, struct store_lease **ret, struct err *err);
+/* In a box: closes its copy only. */
+void store_lease_free(struct store_lease *lease);
+DEFINE_CLEANUP(struct store_lease *, store_lease_free);
+/*
+ * Name layers, whether or not they are there: those that are to be made, too. They count as used
+ * now. 0 when all of them are there, and will be; STORE_E_ABSENT when one is not.
+ */
+must_use int store_lease_layers(struct store_lease *lease, struct layer_store *layers,
+	struct layer_chain chain, struct err *err);
+/* Name the record of an image, whether or not it is there. */
+must_use int store_lease_image(struct store_lease *lease, const struct digest *id, struct err *err);
+/* An image's record and all its layers, as store_lease_layers(). */
+must_use int store_lease_record(struct store_lease *lease, struct layer_store *layers,
+	const struct image_record *record, struct err *err);
 
 /*
  * Before a box is started that will call store_open_in_box(): reads the files of this user that
@@ -70,6 +92,9 @@ struct store_transfer {
 	image_progress_fn *on_progress; /* called in this process; NULL for none */
 	void *arg;
 	int cancel_fd; /* readable: stop (ERR_CANCELLED); < 0 for none */
+	/* Names the image and its layers, from before they are there; NULL: for the transfer only.
+	 */
+	struct store_lease *lease;
 };
 
 /* Pull, whether or not the name is known here already. */
@@ -87,7 +112,7 @@ must_use int store_import(struct store *store, struct arena *a, const struct ima
 
 struct store_removed {
 	struct image_removed image;
-	size_t layers; /* how many went with it; none do while anything holds the store */
+	size_t layers; /* how many went with it: those that nothing needs, and no lease names */
 };
 
 /*

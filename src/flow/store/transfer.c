@@ -13,11 +13,20 @@ static void sink_key(void *arg, const struct digest *diff_id, struct buf *ret)
 	buf_add_text(ret, key.hex);
 }
 
+/* Where layers go, and the lease that names them before they are there. */
+struct sink {
+	struct layer_store *layers;
+	struct store_lease *lease;
+};
+
 static bool sink_has(void *arg, const struct digest *diff_id)
 {
+	const struct sink *sink = arg;
 	struct layer_key key = layer_key_of_diff_id(diff_id);
 
-	return layer_has(arg, &key);
+	/* Without its name in the lease a layer may go again: as good as not there. */
+	return store_lease_layers(sink->lease, sink->layers, (struct layer_chain){&key, 1}, NULL) ==
+	       0;
 }
 
 static int unpack_into(struct layer_draft *draft, const struct layer_key *key,
@@ -41,18 +50,12 @@ static int unpack_into(struct layer_draft *draft, const struct layer_key *key,
 static int sink_unpack(
 	void *arg, const struct digest *diff_id, struct image_stream *stream, struct err *err)
 {
-	struct layer_store *layers = arg;
+	const struct sink *sink = arg;
 	struct layer_key key = layer_key_of_diff_id(diff_id);
 	cleanup(layer_discard) struct layer_draft *draft = NULL;
 
-	int r = layer_begin(layers, NULL, &draft, err);
+	int r = layer_begin(sink->layers, NULL, &draft, err);
 	return r < 0 ? r : unpack_into(draft, &key, diff_id, stream, err);
-}
-
-static struct image_layer_sink sink_to(struct layer_store *layers)
-{
-	return (struct image_layer_sink){
-		.key = sink_key, .has = sink_has, .unpack = sink_unpack, .arg = layers};
 }
 
 /* ---- settings to sources ---- */
@@ -80,6 +83,7 @@ static void make_source(struct arena *a, const struct settings *settings, struct
 struct transfer_job {
 	struct store *store;
 	const struct store_transfer *transfer;
+	struct store_lease *lease;
 	const struct oci_reference *reference; /* a pull */
 	const struct image_archive *archive;   /* or an import */
 	struct sandbox_channel *channel;       /* in the box */
@@ -159,7 +163,9 @@ static int transfer_in_box(void *arg, struct sandbox_channel *channel, struct er
 	int r = store_open_in_box(job->store, &layers, &images, err);
 	if (r < 0)
 		return r;
-	struct image_layer_sink sink = sink_to(layers);
+	struct sink to = {layers, job->lease};
+	const struct image_layer_sink sink = {
+		.key = sink_key, .has = sink_has, .unpack = sink_unpack, .arg = &to};
 	make_source(&a, job->store->settings, &source);
 	const struct image_transfer transfer = {.source = &source,
 		.sink = &sink,
@@ -173,7 +179,7 @@ static int run_transfer(
 {
 	struct store *store = job->store;
 	char id[DIGEST_TEXT_SIZE];
-	cleanup_close int lock = -1;
+	cleanup(store_lease_free) struct store_lease *own = NULL;
 	const struct sandbox_work work = {.ids = &store->ids,
 		.scratch = store->scratch,
 		.work = transfer_in_box,
@@ -181,7 +187,8 @@ static int run_transfer(
 		.arg = job,
 		.cancel_fd = job->transfer->cancel_fd};
 
-	int r = store_hold(store, &lock, err);
+	int r = job->transfer->lease ? 0 : store_lease_new(store, &own, err);
+	job->lease = own ? own : job->transfer->lease;
 	if (r == 0)
 		r = store_prepare_box(store, err);
 	if (r == 0)
@@ -193,6 +200,8 @@ static int run_transfer(
 	r = image_find(store->images, a, str_of(digest_text(&job->id, id)), ret, err);
 	if (r == IMAGE_E_ABSENT)
 		return err_set(err, ERR_BUG, "image %s was brought in and is not there", id);
+	if (r == 0)
+		r = store_lease_image(job->lease, &ret->id, err);
 	return r;
 }
 
