@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -9,58 +8,6 @@
 #include "build/internal.h"
 
 #define CONTEXTS_DIR "contexts"
-
-/* ---- adapters between the patterns of `dockerfile` and the filters of `tree` ---- */
-
-static bool ignore_matches(const void *arg, struct str path, const bool *parent, bool *state)
-{
-	return patterns_match_in(arg, path, parent, state);
-}
-
-static bool ignore_may_except(const void *arg, struct str dir)
-{
-	return patterns_may_except_below(arg, dir);
-}
-
-static struct tree_filter filter_of(const struct patterns *p)
-{
-	if (!p || patterns_count(p) == 0)
-		return (struct tree_filter){0};
-	return (struct tree_filter){.arg = p,
-		.states = patterns_count(p),
-		.matches = ignore_matches,
-		.may_except_below = ignore_may_except};
-}
-
-static bool is_cancelled(const void *arg)
-{
-	const struct build *b = arg;
-	struct pollfd poll_fd = {.fd = b->options->cancel_fd, .events = POLLIN};
-
-	return poll(&poll_fd, 1, 0) > 0; /* a negative descriptor is never ready */
-}
-
-/* ---- selecting ---- */
-
-int build_select(struct build *b, const struct plan_op *op, const struct plan_mount *mount,
-	int root, struct tree_selection **ret, struct err *err)
-{
-	bool from_context = root == b->context;
-	const struct tree_select_options options = {
-		.ignore = filter_of(from_context ? b->ignore : NULL),
-		.wildcard = mount ? NULL : wildcard_match,
-		.keep_owner = !from_context,
-		.place = from_context ? NULL : "the stage or image it is copied from",
-		.is_cancelled = is_cancelled,
-		.arg = b,
-	};
-	size_t count = mount ? 1 : op->copy->source_count;
-	const char **sources = arena_array(&b->arena, count + 1, sizeof(*sources));
-
-	for (size_t i = 0; i < count; i++)
-		sources[i] = mount ? mount->source : op->copy->sources[i].path;
-	return tree_select(root, sources, count, &options, ret, err);
-}
 
 static int digest_context_input(struct build *b, struct build_step *step, struct build_input *input,
 	const struct plan_mount *mount, struct tree_cache *cache, struct err *err)

@@ -102,6 +102,9 @@ must_use int build_prepare(struct build *b, struct err *err);
 
 /* Select and digest what steps need of the build context; lays out b->stages. */
 must_use int build_find_inputs(struct build *b, struct err *err);
+
+/* ---- select.c ---- */
+
 /* What a step takes from `root`: the build context, or the tree of a stage or an image. */
 must_use int build_select(struct build *b, const struct plan_op *op, const struct plan_mount *mount,
 	int root, struct tree_selection **ret, struct err *err);
@@ -126,6 +129,13 @@ void mask_flush(struct mask *m, struct buf *ret);
 
 struct digest key_of_base(const struct build *b, const struct plan_stage *stage);
 struct digest key_of_step(const struct digest *parent, const struct build_step *step);
+/* COPY --link: made on nothing, whatever is below it. With --chmod it is a COPY like others. */
+static inline bool step_is_linked(const struct build_step *step)
+{
+	return step->op->copy && step->op->copy->link && !*step->op->copy->chmod;
+}
+/* Of a stage after a step whose layer stands for itself. */
+struct digest key_of_chain(const struct digest *parent, const struct digest *step);
 /* Name of the memo that holds the digest of an input from a stage or an image. */
 void key_of_input(const struct digest *source, const struct plan_op *op,
 	const struct plan_mount *mount, struct buf *ret);

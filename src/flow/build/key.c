@@ -88,7 +88,10 @@ struct digest key_of_step(const struct digest *parent, const struct build_step *
 	cleanup(buf_done) struct buf text = {0};
 
 	begin(&text, instruction_name(op->instruction));
-	add_digest(&text, parent);
+	if (step_is_linked(step))
+		add_text(&text, "linked");
+	else
+		add_digest(&text, parent);
 	add_text(&text, op->kind == PLAN_RUN || op->kind == PLAN_WORKDIR ? op->user : "");
 	add_text(&text, op->kind == PLAN_RUN || op->kind == PLAN_WORKDIR ? op->workdir : "");
 	if (op->run) {
@@ -103,6 +106,16 @@ struct digest key_of_step(const struct digest *parent, const struct build_step *
 	return digest_of(text.data, text.len);
 }
 
+struct digest key_of_chain(const struct digest *parent, const struct digest *step)
+{
+	cleanup(buf_done) struct buf text = {0};
+
+	begin(&text, "chain");
+	add_digest(&text, parent);
+	add_digest(&text, step);
+	return digest_of(text.data, text.len);
+}
+
 void key_of_input(const struct digest *source, const struct plan_op *op,
 	const struct plan_mount *mount, struct buf *ret)
 {
@@ -112,7 +125,9 @@ void key_of_input(const struct digest *source, const struct plan_op *op,
 		add_text(ret, mount->source);
 		return;
 	}
-	for (size_t i = 0; i < op->copy->source_count; i++)
+	for (size_t i = 0; i < op->copy->source_count; i++) {
 		add_text(ret, op->copy->sources[i].path);
+		add_text(ret, op->copy->sources[i].keep);
+	}
 	add_list(ret, &op->copy->excludes);
 }

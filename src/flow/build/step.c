@@ -52,13 +52,11 @@ static int unmount_after(int r, int scratch, const char *name, struct err *err)
 	return r;
 }
 
-static int make_layer(struct build *b, const struct build_stage *stage,
+static int make_on_stage(struct build *b, const struct build_stage *stage,
 	const struct build_step *step, struct layer_draft *draft, struct err *err)
 {
 	const struct layer_chain below = {stage->chain, stage->chain_len};
 	const struct layer_upper upper = layer_draft_upper(draft);
-	const struct layer_key name = layer_key_of(&step->key);
-	const struct layer_info info = {.kind = LAYER_STEP};
 	cleanup_close int scratch = open_scratch(err);
 
 	int r = scratch < 0 ? scratch : make_dir(scratch, STEP_ROOT, err);
@@ -67,10 +65,20 @@ static int make_layer(struct build *b, const struct build_stage *stage,
 	if (r < 0)
 		return r;
 	r = work_on_tree(b, step, scratch, err);
-	r = unmount_after(r, scratch, STEP_ROOT, err);
-	if (r < 0)
-		return r;
-	r = layer_publish(draft, &name, &info, err);
+	return unmount_after(r, scratch, STEP_ROOT, err);
+}
+
+/* What COPY --link takes is the layer: no tree below it is there to be looked at. */
+static int make_layer(struct build *b, const struct build_stage *stage,
+	const struct build_step *step, struct layer_draft *draft, struct err *err)
+{
+	const struct layer_key name = layer_key_of(&step->key);
+	const struct layer_info info = {.kind = LAYER_STEP};
+
+	int r = step_is_linked(step) ? step_copy(b, step, layer_draft_fs(draft), err)
+				     : make_on_stage(b, stage, step, draft, err);
+	if (r == 0)
+		r = layer_publish(draft, &name, &info, err);
 	return r < 0 ? r : 0;
 }
 
@@ -78,8 +86,9 @@ static int make_unless_there(struct build *b, const struct build_stage *stage,
 	const struct build_step *step, const struct layer_key *name, struct err *err)
 {
 	cleanup(layer_discard) struct layer_draft *draft = NULL;
-	const struct layer_key *parent =
-		stage->chain_len ? &stage->chain[stage->chain_len - 1] : NULL;
+	const struct layer_key *parent = stage->chain_len && !step_is_linked(step)
+						 ? &stage->chain[stage->chain_len - 1]
+						 : NULL;
 
 	/* Another build may have made it while we waited for the lock. */
 	if (!b->options->no_cache && layer_has(b->layers, name))

@@ -61,9 +61,22 @@ static const struct tree_unpacker no_archives = {
 
 /* ---- where and whose ---- */
 
-static int fill_options(const struct plan_op *op, int root, struct dir_owner *owner,
+/* In an empty tree only numbers, and root, are somebody. */
+static int resolve_owner(
+	const struct build_step *step, int root, struct dir_owner *ret, struct err *err)
+{
+	int r = tree_owner_resolve(root, str_of(step->op->copy->chown), ret, err);
+
+	if (r < 0 && err->kind == ERR_MISSING && step_is_linked(step))
+		return err_hint(err, "with --link no file of the image is there to look names up "
+				     "in: give the number, or leave --link out");
+	return r;
+}
+
+static int fill_options(const struct build_step *step, int root, struct dir_owner *owner,
 	struct tree_mode *mode, struct tree_copy_options *ret, struct err *err)
 {
+	const struct plan_op *op = step->op;
 	const struct plan_copy *copy = op->copy;
 	int r = 0;
 
@@ -71,7 +84,7 @@ static int fill_options(const struct plan_op *op, int root, struct dir_owner *ow
 		.dest_is_dir = copy->dest_is_dir,
 		.unpacker = op->kind == PLAN_ADD ? &no_archives : NULL};
 	if (*copy->chown) {
-		r = tree_owner_resolve(root, str_of(copy->chown), owner, err);
+		r = resolve_owner(step, root, owner, err);
 		ret->owner = owner;
 	}
 	if (r == 0 && *copy->chmod) {
@@ -153,7 +166,7 @@ int step_copy(struct build *b, const struct build_step *step, int root, struct e
 	struct dir_owner owner;
 	struct tree_mode mode;
 
-	int r = fill_options(step->op, root, &owner, &mode, &options, err);
+	int r = fill_options(step, root, &owner, &mode, &options, err);
 	if (r == 0 && copy->source_count && copy->from.kind == PLAN_CONTEXT)
 		r = copy_feed(
 			tree_feed_receive(b->context_socket, (uint32_t)step->inputs[0].selection),

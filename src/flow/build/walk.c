@@ -225,7 +225,7 @@ static int walk_step(
 		take_cached(b, stage, step);
 	else if (b->channel)
 		r = do_step(b, stage, step, err);
-	stage->key = step->key;
+	stage->key = step_is_linked(step) ? key_of_chain(&stage->key, &step->key) : step->key;
 	stage->chain[stage->chain_len++] = name;
 	return r;
 }

@@ -29,6 +29,32 @@ static int check_source(
 		kind == PLAN_GIT ? "git repository" : "URL");
 }
 
+/* At the first "/./" a path with --parents is cut: what stands behind it is kept. */
+static void split_parents(struct planner *p, struct plan_path *path, struct str text)
+{
+	static const char pivot[] = "/./";
+	size_t at = 0;
+
+	while (at < text.n && !str_starts(str_from_index(text, at), STR("/./")))
+		at++;
+	bool has_pivot = at < text.n;
+	struct str keep = has_pivot ? str_from_index(text, at + sizeof(pivot) - 1) : text;
+	path->path = path_join(p->arena, STR("/"), has_pivot ? str_slice(text, 0, at) : STR("."));
+	path->keep = path_join(p->arena, STR("/"), keep) + 1;
+}
+
+/* What the matcher of .dockerignore would not take. */
+static int check_pattern(
+	const struct command *c, struct span span, struct str pattern, struct err *err)
+{
+	cleanup(patterns_free) struct patterns *patterns = patterns_new();
+	struct err why = {0};
+
+	if (!patterns_add(patterns, pattern, &why))
+		return 0;
+	return command_error(err, why.kind, c, span, "%s", why.text);
+}
+
 static int add_path(struct planner *p, const struct command *c, struct plan_copy *copy,
 	struct word word, struct str text, struct err *err)
 {
@@ -50,7 +76,10 @@ static int add_path(struct planner *p, const struct command *c, struct plan_copy
 	if (wildcard_check(text, &why))
 		return command_error(err, why.kind, c, word.span, "%s", why.text);
 	path->path = path_join(p->arena, STR("/"), text);
-	return 0;
+	if (!copy->parents)
+		return 0;
+	split_parents(p, path, text);
+	return check_pattern(c, word.span, str_of(path->keep), err);
 }
 
 /* The body of a heredoc without quotes in its name is expanded; '\' is its escape. */
@@ -180,8 +209,10 @@ static int take_flags(struct planner *p, size_t stage, const struct command *c,
 		struct word word = {flag->value, flag->span};
 		failed = reference_source(p, stage, c, word, &copy->from, err);
 	}
-	for (flag = NULL; (flag = instruction_flag(c->ins, "exclude", flag));)
+	for (flag = NULL; !failed && (flag = instruction_flag(c->ins, "exclude", flag));) {
 		oci_list_add(p->arena, &copy->excludes, flag->value);
+		failed = check_pattern(c, flag->span, flag->value, err);
+	}
 	return failed;
 }
 

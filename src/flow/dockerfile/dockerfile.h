@@ -201,6 +201,8 @@ bool patterns_match(const struct patterns *p, struct str path);
 bool patterns_match_in(const struct patterns *p, struct str path, const bool *parent, bool *state);
 /* May an exception match something below this matching directory? If not, do not descend. */
 bool patterns_may_except_below(const struct patterns *p, struct str dir);
+/* The other way round: may a pattern that is no exception match something below it? */
+bool patterns_may_match_below(const struct patterns *p, struct str dir);
 
 /* The text of a .dockerignore file; name is for errors. Adds to p. */
 must_use int ignore_parse(const struct source *source, struct patterns *p, struct err *err);
@@ -287,6 +289,11 @@ struct plan_path {
 	enum plan_path_kind kind; /* COPY has paths only */
 	const char
 		*path; /* "/" + clean path inside `from`, perhaps with wildcards; or as written */
+	/*
+	 * COPY --parents: a pattern of what is taken of the directory `path`, relative to it; ""
+	 * is everything. NULL without --parents.
+	 */
+	const char *keep;
 	struct span span;
 };
 

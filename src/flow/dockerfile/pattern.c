@@ -330,12 +330,22 @@ static bool may_match_below(const struct patterns *set, const struct pattern *p,
 	return memchr(feed(set, p, buf_str(&below)), 1, p->count) != NULL;
 }
 
-bool patterns_may_except_below(const struct patterns *p, struct str dir)
+static bool any_may_match(const struct patterns *p, struct str dir, bool exception)
 {
 	for (size_t i = 0; i < p->count; i++)
-		if (p->items[i].exception && may_match_below(p, &p->items[i], dir))
+		if (p->items[i].exception == exception && may_match_below(p, &p->items[i], dir))
 			return true;
 	return false;
+}
+
+bool patterns_may_except_below(const struct patterns *p, struct str dir)
+{
+	return any_may_match(p, dir, true);
+}
+
+bool patterns_may_match_below(const struct patterns *p, struct str dir)
+{
+	return any_may_match(p, dir, false);
 }
 
 /* ---- One wildcard, without a set ---- */

@@ -36,21 +36,6 @@ static struct span find_git(const struct command *c, const struct plan_op *op)
 	return source_span_of(c, op, PLAN_GIT);
 }
 
-static struct span find_parents(const struct command *c, const struct plan_op *op)
-{
-	return op->copy && op->copy->parents ? flag_span(c, "parents") : nowhere;
-}
-
-static struct span find_link(const struct command *c, const struct plan_op *op)
-{
-	return op->copy && op->copy->link ? flag_span(c, "link") : nowhere;
-}
-
-static struct span find_exclude(const struct command *c, const struct plan_op *op)
-{
-	return op->copy && op->copy->excludes.count ? flag_span(c, "exclude") : nowhere;
-}
-
 static struct span find_insecure(const struct command *c, const struct plan_op *op)
 {
 	return op->run && op->run->insecure ? flag_span(c, "security") : nowhere;
@@ -82,9 +67,6 @@ static const struct {
 } unsupported[] = {
 	{"ADD of a git repository", find_git, "clone it in a RUN step"},
 	{"ADD of a URL", find_url, "fetch it in a RUN step"},
-	{"--exclude", find_exclude, "list the files in .dockerignore"},
-	{"--link", find_link, "leave it out, the files are the same without it"},
-	{"--parents", find_parents, "name the directories in the destination"},
 	{"RUN --device", find_device, "builds have no devices"},
 	{"RUN --mount=type=ssh", find_ssh, "use --mount=type=secret"},
 	{"RUN --network=host", find_host_network,

@@ -64,8 +64,8 @@ static inline int made_resolve(
 	}
 	if (strncmp(image->name, "badbuild", 8) == 0)
 		oci_list_add(a, &ret->onbuild, STR("COPPY . /src"));
-	if (strncmp(image->name, "linkbuild", 9) == 0)
-		oci_list_add(a, &ret->onbuild, STR("COPY --link . /src"));
+	if (strncmp(image->name, "modebuild", 9) == 0)
+		oci_list_add(a, &ret->onbuild, STR("COPY --chmod=8 . /src"));
 	return 0;
 }
 

@@ -261,14 +261,9 @@ static void copies_that_make_no_sense_are_refused(void **state)
 			"2:5: ADD of a URL is not supported yet: fetch it in a RUN step"},
 		{"ADD a git://x/y /z",
 			"2:7: ADD of a git repository is not supported yet: clone it in a RUN step"},
-		{"COPY --link a b",
-			"2:6: --link is not supported yet: leave it out, the files are the same "
-			"without it"},
-		{"COPY --parents a b",
-			"2:6: --parents is not supported yet: name the directories in the "
-			"destination"},
-		{"COPY --exclude=x a b",
-			"2:6: --exclude is not supported yet: list the files in .dockerignore"},
+		{"COPY --exclude=x[ a b", "2:6: the pattern x[ is malformed"},
+		{"ADD --exclude=! a b", "2:5: the pattern ! names nothing to except"},
+		{"COPY --parents a/./b[ c", "2:16: the pattern a/./b[ is malformed"},
 		{"RUN --device=nvidia.com/gpu=all x",
 			"2:5: RUN --device is not supported yet: builds have no devices"},
 		{"RUN --network=host x",
@@ -303,6 +298,31 @@ static void what_is_switched_off_costs_nothing(void **state)
 	made_from(&m,
 		"FROM scratch AS unused\nCOPY --link a b\nFROM scratch\nCOPY --link=false a b\n");
 	assert_false(made_op(&m, PLAN_COPY, 0)->copy->link);
+}
+
+static void parents_are_cut_at_the_pivot(void **state)
+{
+	static const char *const rows[][3] = {
+		{"a/b", "/", "a/b"},
+		{"/a/./b/./c", "/a", "b/c"},
+		{"a*/./**/c", "/a*", "**/c"},
+		{"./a/b/.", "/", "a/b"},
+		{"../a/./../b", "/a", "b"},
+		{".", "/", ""},
+		{"/./x", "/", "x"},
+		{"a/./", "/a", ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < array_size(rows); i++) {
+		cleanup(made_done) struct made m = {0};
+		cleanup(buf_done) struct buf text = {0};
+		buf_printf(&text, "FROM scratch\nCOPY --parents %s /x/\n", rows[i][0]);
+		made_from(&m, buf_text(&text));
+		const struct plan_path *path = &made_op(&m, PLAN_COPY, 0)->copy->sources[0];
+		assert_string_equal(path->path, rows[i][1]);
+		assert_string_equal(path->keep, rows[i][2]);
+	}
 }
 
 static void an_empty_source_warns(void **state)
@@ -382,6 +402,7 @@ int main(void)
 		cmocka_unit_test(copies_that_make_no_sense_are_refused),
 		cmocka_unit_test(images_have_proper_names),
 		cmocka_unit_test(what_is_switched_off_costs_nothing),
+		cmocka_unit_test(parents_are_cut_at_the_pivot),
 		cmocka_unit_test(an_empty_source_warns),
 		cmocka_unit_test(titles_are_one_line),
 		cmocka_unit_test(modes_are_applied_as_chmod_does),

@@ -12,6 +12,18 @@ enum verdict tree_filter_ask(
 	return LEAVE;
 }
 
+enum verdict tree_keep_ask(
+	const struct tree_keep *keep, const char *path, const bool *parent, bool *state)
+{
+	const struct tree_filter *f = keep ? &keep->filter : NULL;
+
+	if (!f || !f->matches || f->matches(f->arg, str_of(path), parent, state))
+		return TAKE;
+	if (f->may_except_below && f->may_except_below(f->arg, str_of(path)))
+		return LOOK_BELOW;
+	return LEAVE;
+}
+
 enum verdict tree_filter_ask_whole(const struct tree_filter *f, const char *path, bool *state)
 {
 	size_t size = f->states + 1;

@@ -54,16 +54,19 @@ int tree_selection_add(struct tree_selection *s, const struct stat *st, const ch
 
 /*
  * Add everything below the open directory fd (the caller's), whose node was added last, to
- * the selection.
+ * the selection; keep may be NULL.
  */
 int tree_walk(struct tree_selection *s, int fd, const struct tree_select_options *options,
-	struct err *err);
+	const struct tree_keep *keep, struct err *err);
 
 /* What a filter says of a path, and of what is below it. */
 enum verdict { TAKE, LEAVE, LOOK_BELOW };
 
 enum verdict tree_filter_ask(
 	const struct tree_filter *f, const char *path, const bool *parent, bool *state);
+/* The other way round: what does not match is left out. */
+enum verdict tree_keep_ask(
+	const struct tree_keep *keep, const char *path, const bool *parent, bool *state);
 /* The same for a path whose directories were not asked before; state as above, may be NULL. */
 enum verdict tree_filter_ask_whole(const struct tree_filter *f, const char *path, bool *state);
 

@@ -12,6 +12,7 @@ enum { ENTRIES_BETWEEN_CHECKS = 256 };
 struct selecting {
 	struct tree_selection *s;
 	const struct tree_select_options *options;
+	const struct tree_keep *keep; /* of the current source; NULL: it is taken whole */
 };
 
 void tree_selection_free(struct tree_selection *s)
@@ -123,7 +124,7 @@ static int add_directory(const struct selecting *c, const char *real, struct err
 		dir_open_beneath(c->s->root, *real ? real : ".", O_RDONLY | O_DIRECTORY, 0, err);
 
 	if (fd >= 0)
-		return tree_walk(c->s, fd, c->options, err);
+		return tree_walk(c->s, fd, c->options, c->keep, err);
 	(void)err_wrap(err, "%s", c->s->place);
 	if (err->kind == ERR_DENIED)
 		(void)err_hint(err, "make it readable, or list it in .dockerignore");
@@ -144,6 +145,8 @@ static int add_found(const struct selecting *c, const char *real, const char *pa
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, "stat %s", real);
 	bool is_dir = S_ISDIR(st.st_mode);
+	if (!is_dir && c->keep && c->keep->filter.matches)
+		return 0; /* nothing is below a file */
 	if (!is_dir && tree_filter_ask(&c->options->exclude, base, NULL,
 			       arena_array(&s->arena, c->options->exclude.states + 1,
 				       sizeof(bool))) != TAKE)
@@ -176,6 +179,8 @@ static int add_path(const struct selecting *c, const char *path, bool must_exist
 		return must_exist ? not_found(c, path, true, err) : 0;
 	if (add_found(c, text, path, err) < 0)
 		return -(int)err->kind;
+	if (c->keep && c->keep->must_find && s->count <= before + 1)
+		return not_found(c, c->keep->must_find, false, err);
 	if (verdict == TAKE || s->count > before + 1)
 		return 0;
 	/* A left-out directory with nothing in it that an exception brings back. */
@@ -313,7 +318,7 @@ int tree_select(int root, const char *const *sources, size_t count,
 {
 	struct err local = {0};
 	cleanup(tree_selection_free) struct tree_selection *s = xcalloc(1, sizeof(*s));
-	struct selecting c = {s, options};
+	struct selecting c = {.s = s, .options = options};
 
 	err = err ? err : &local;
 	s->root = openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -325,6 +330,7 @@ int tree_select(int root, const char *const *sources, size_t count,
 	s->place = arena_strdup(&s->arena, options->place ? options->place : "the build context");
 	s->max_entries = options->max_entries ? options->max_entries : TREE_MAX_ENTRIES;
 	for (size_t i = 0; i < count; i++) {
+		c.keep = options->keep ? &options->keep[i] : NULL;
 		if (add_source(&c, sources[i], err) < 0)
 			return -(int)err->kind;
 	}

@@ -229,6 +229,38 @@ static void excludes_are_relative_to_the_source(void **state)
 	expect(root, &options, "d/a.txt", "d/b", "b");
 }
 
+static bool may_match(const void *arg, struct str dir)
+{
+	(void)arg;
+	return !str_eq(dir, STR("never"));
+}
+
+static void point_41_what_matches_is_kept_with_its_way(void **state)
+{
+	int root = *(int *)*state;
+	struct rules rules = {{"b/c", "never/x", "*.txt"}};
+	struct tree_keep keep = {.filter = rules_filter(&rules)};
+	struct tree_select_options options = {.wildcard = rules_wildcard, .keep = &keep};
+
+	keep.filter.may_except_below = may_match;
+	put_file(root, "a/b/c/d/file", "", 0644);
+	put_file(root, "a/b/other", "", 0644);
+	put_file(root, "a/e/f/g", "", 0644);
+	put_file(root, "a/never/x", "", 0644);
+	put_file(root, "a/top.txt", "", 0644);
+	put_dir(root, "a/b/c/empty", 0755);
+	expect(root, &options, "a", NULL, "<>|b|b/c|b/c/d|b/c/d/file|b/c/empty|top.txt");
+	expect(root, &options, "a/*", NULL, "<>|<>|<>");
+	/* Nothing is below a file, and nothing need be found. */
+	expect(root, &options, "a/top.txt", NULL, "");
+	keep.must_find = "as/asked";
+	expect_error(root, &options, "a/e", ERR_MISSING, "\"as/asked\" not found", "");
+	struct rules excluded = {{"c/d"}};
+	options.exclude = rules_filter(&excluded);
+	keep.filter = (struct tree_filter){0};
+	expect(root, &options, "a/b", NULL, "<>|c|c/empty|other");
+}
+
 static void names_are_bytes(void **state)
 {
 	int root = *(int *)*state;
@@ -403,6 +435,7 @@ int main(void)
 		fixture_test(point_43_exceptions_below_ignored_directories),
 		fixture_test(what_links_lead_to_can_be_ignored),
 		fixture_test(excludes_are_relative_to_the_source),
+		fixture_test(point_41_what_matches_is_kept_with_its_way),
 		fixture_test(names_are_bytes),
 		fixture_test(point_35_sockets_are_empty_files),
 		fixture_test(cancelling_ends_it),

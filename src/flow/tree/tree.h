@@ -86,10 +86,23 @@ struct tree_filter {
 	bool (*may_except_below)(const void *arg, struct str dir);
 };
 
+/*
+ * COPY --parents: what of a source directory is taken. Paths are relative to it; with what
+ * matches come all that is below it and the directories on the way to it. No link is followed
+ * on that way.
+ */
+struct tree_keep {
+	/* may_except_below: may something below this directory match, which does not itself? */
+	struct tree_filter filter; /* without `matches` everything is taken */
+	const char
+		*must_find; /* the path as it was asked for, when nothing is ERR_MISSING; or NULL */
+};
+
 struct tree_select_options {
 	struct tree_filter ignore; /* .dockerignore: paths are relative to the root */
 	struct tree_filter
 		exclude; /* COPY --exclude: relative to each source; a file's base name */
+	const struct tree_keep *keep; /* one for each source; NULL: all of them are taken whole */
 	/* Go's filepath.Match for one path component. NULL: sources have no wildcards. */
 	bool (*wildcard)(struct str pattern, struct str name);
 	bool keep_owner;      /* stages and images; else everything is 0:0 (contexts) */

@@ -15,6 +15,7 @@
 struct walker {
 	struct tree_selection *s;
 	const struct tree_select_options *options;
+	const struct tree_keep *keep;
 	struct buf path;   /* of the current entry, below the selection's root */
 	size_t source_len; /* bytes of it that are not part of a path in the source */
 	int depth;
@@ -27,10 +28,10 @@ static void walker_done(struct walker *w)
 
 DEFINE_CLEANUP_VALUE(struct walker, walker_done);
 
-/* What the filters know of a directory: the flags of .dockerignore, then those of --exclude. */
+/* What the filters know of a directory: flags of .dockerignore, of --exclude, of --parents. */
 struct level {
 	int fd;
-	const bool *ignore, *exclude; /* NULL above a source's root */
+	const bool *ignore, *exclude, *keep; /* NULL above a source's root */
 };
 
 struct name {
@@ -101,8 +102,9 @@ static int walk_dir(struct walker *w, const struct level *parent, struct err *er
 static int descend(struct walker *w, const struct level *parent, const char *name,
 	const bool *states, struct err *err)
 {
-	size_t ignore_states = w->options->ignore.states;
-	struct level level = {.ignore = states, .exclude = states + ignore_states};
+	const bool *exclude = states + w->options->ignore.states;
+	struct level level = {
+		.ignore = states, .exclude = exclude, .keep = exclude + w->options->exclude.states};
 	cleanup_close int fd =
 		openat(parent->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
@@ -150,14 +152,16 @@ static int add_entry(struct walker *w, const struct level *level, const char *na
 static enum verdict ask(struct walker *w, const struct level *level, bool *states)
 {
 	const struct tree_select_options *o = w->options;
-	const char *path = buf_text(&w->path);
+	const char *path = buf_text(&w->path), *below = path + w->source_len;
+	bool *exclude_states = states + o->ignore.states;
 	enum verdict ignore = tree_filter_ask(&o->ignore, path, level->ignore, states);
-	enum verdict exclude = tree_filter_ask(
-		&o->exclude, path + w->source_len, level->exclude, states + o->ignore.states);
+	enum verdict exclude = tree_filter_ask(&o->exclude, below, level->exclude, exclude_states);
+	enum verdict keep =
+		tree_keep_ask(w->keep, below, level->keep, exclude_states + o->exclude.states);
 
-	if (ignore == LEAVE || exclude == LEAVE)
+	if (ignore == LEAVE || exclude == LEAVE || keep == LEAVE)
 		return LEAVE;
-	return ignore == TAKE && exclude == TAKE ? TAKE : LOOK_BELOW;
+	return ignore == TAKE && exclude == TAKE && keep == TAKE ? TAKE : LOOK_BELOW;
 }
 
 static int walk_name(struct walker *w, const struct level *level, const struct name *name,
@@ -184,7 +188,8 @@ static int walk_dir(struct walker *w, const struct level *level, struct err *err
 {
 	cleanup(listing_done) struct listing listing = {0};
 	size_t len = w->path.len;
-	size_t states = w->options->ignore.states + w->options->exclude.states;
+	size_t states = w->options->ignore.states + w->options->exclude.states +
+			(w->keep ? w->keep->filter.states : 0);
 	cleanup_free bool *state = xcalloc(states + 1, sizeof(bool));
 
 	if (list_sorted(level->fd, &listing) < 0)
@@ -202,10 +207,10 @@ static int walk_dir(struct walker *w, const struct level *level, struct err *err
 }
 
 int tree_walk(struct tree_selection *s, int fd, const struct tree_select_options *options,
-	struct err *err)
+	const struct tree_keep *keep, struct err *err)
 {
 	struct node *top = &s->nodes[s->count - 1];
-	cleanup(walker_done) struct walker w = {.s = s, .options = options};
+	cleanup(walker_done) struct walker w = {.s = s, .options = options, .keep = keep};
 	cleanup_free bool *state = xcalloc(options->ignore.states + 1, sizeof(bool));
 	struct level level = {.fd = fd};
 

@@ -99,8 +99,13 @@ static int create_fifo(const struct target *t)
 	return mkfifoat(t->dir, t->name, 0600);
 }
 
+/* Character device 0:0 is overlayfs's mark of a deleted file; a COPY --link writes into a layer. */
 static int create_device(const struct target *t)
 {
+	if (S_ISCHR(t->entry->mode) && t->entry->rdev == 0) {
+		errno = EPERM;
+		return -1;
+	}
 	return mknodat(t->dir, t->name, (t->entry->mode & S_IFMT) | 0600, t->entry->rdev);
 }
 
@@ -140,7 +145,7 @@ static int remove_taken(struct copier *c, const struct target *t, struct err *er
 static int create_failed(
 	struct copier *c, const struct target *t, const char *what, struct err *err)
 {
-	bool is_device = t->entry->rdev != 0;
+	bool is_device = S_ISCHR(t->entry->mode) || S_ISBLK(t->entry->mode);
 	int sys = errno;
 
 	(void)tree_copier_failed(c, t->entry, what, err);

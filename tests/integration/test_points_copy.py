@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COPY and ADD as BuildKit means them. What a step made is looked at by the Dockerfile itself:
+stages of busybox have the result of another one below /made, and test it."""
+
+import pytest
+
+CHECK = "\nFROM busybox:latest\nCOPY --from=made / /made\nRUN set -e; cd /made; {}\n"
+
+
+def check(spaceport, make_space, steps, tests, files=None, args=(), base="busybox:latest",
+          prepare=None):
+    """Builds `steps` on a base, and runs the shell's `tests` on the tree that came out."""
+    space = make_space(f"FROM {base} AS made\n{steps}" + CHECK.format("; ".join(tests)), files)
+    if prepare:
+        prepare(space)
+    return spaceport.build(space, *args).ok()
+
+
+def check_cases(spaceport, make_space, copy, cases, files):
+    """`copy` with the words of each case goes to a directory of its own, in which the case's
+    first names are and the others are not."""
+    steps, tests = "", ["set -x"]
+    for number, (words, there, missing) in enumerate(cases):
+        steps += f"{copy} {words} /{number}/\n"
+        tests += [f"test -e {number}/{name}" for name in there]
+        tests += [f"! test -e {number}/{name} || exit 1" for name in missing]
+    check(spaceport, make_space, steps, tests, files)
+
+
+def keys(spaceport, space, *args):
+    """Key of each step, by the first words of its line in the Dockerfile."""
+    plan = spaceport("build", "--plan", "--json", *args, space).json
+    return [step["key"] for stage in plan["stages"] for step in stage["steps"] if "key" in step]
+
+
+class TestParents:
+    FILES = {"a/b/c/d/foo": "1", "a/b/c/d/e/bay": "2", "a/b2/c/d/e/bar": "3", "a/b/c2/d/e/baz": "4",
+             "a/b/c2/d/e2/baz": "5", "top": "6"}
+
+    CASES = [
+        ("a/b/c/d/foo", ["a/b/c/d/foo"], ["a/b/c/d/e", "top"]),
+        ("./a/b/c/d/.", ["a/b/c/d/foo", "a/b/c/d/e/bay"], ["a/b/c2"]),
+        ("a/b/./c/d", ["c/d/foo", "c/d/e/bay"], ["a", "d", "e"]),
+        ("/a/./b/./c", ["b/c/d/foo"], ["c", "b/c2"]),
+        ("a/./*/c", ["b/c/d/foo", "b2/c/d/e/bar"], ["b/c2"]),
+        ("a/b*/./c/**/e", ["c/d/e/bay", "c/d/e/bar"], ["c/d/foo"]),
+        ("a/b/c*/./d/**/baz a/b*/./c/**/bar", ["d/e/baz", "d/e2/baz", "c/d/e/bar"],
+         ["d/e/bay", "c/d/e/bay"]),
+        ("**/ba?", ["a/b/c/d/e/bay", "a/b2/c/d/e/bar"], ["top", "a/b/c/d/foo"]),
+        ("a/nothing*/x", [], ["a"]),
+        (".", ["top", "a/b/c/d/foo"], ["b"]),
+    ]
+
+    def test_point_41_parents_keep_what_is_behind_the_pivot(self, spaceport, make_space):
+        check_cases(spaceport, make_space, "COPY --parents", self.CASES, self.FILES)
+
+    def test_point_41_directories_on_the_way_keep_their_modes(self, spaceport, make_space):
+        def prepare(space):
+            (space / "a/b").chmod(0o700)
+
+        check(spaceport, make_space, "COPY --parents a/b/c/d/foo /out/\n",
+              ["test $(stat -c %a out/a/b) = 700", "test $(stat -c %a out/a) = 755"], self.FILES,
+              prepare=prepare)
+
+    def test_point_41_a_missing_path_is_an_error(self, spaceport, make_space):
+        space = make_space("", self.FILES)
+        for source in ["a/nothing", "a/./b/nothing", "a/b/c/d/foo/x", "top/./x"]:
+            (space / "Dockerfile").write_text(f"FROM scratch\nCOPY --parents {source} /out/\n")
+            found = spaceport.build(space).failed(1, says=["Dockerfile:2", "not found"])
+            assert source.replace("/./", "/") in found.err
+
+    def test_point_41_parents_from_a_stage(self, spaceport, make_space):
+        check(spaceport, make_space, "RUN mkdir -p /x/y/z /x/q && echo 1 > /x/y/z/f\n"
+              "FROM busybox:latest AS made\n"
+              "COPY --from=0 --parents /x/./y/z /out/\n",
+              ["test -f out/y/z/f", "! test -e out/q || exit 1"])
+
+
+class TestExclude:
+    FILES = {"dir1/a.png": "", "dir1/a.txt": "", "dir2/b.txt": "", "dir2/sub/c.txt": "",
+             "home.txt": "", "home.md": ""}
+
+    CASES = [
+        ("--exclude=*/*.png .", ["dir1/a.txt", "home.txt"], ["dir1/a.png"]),
+        ("--exclude=**/*.txt .", ["dir1/a.png", "home.md"],
+         ["dir1/a.txt", "dir2/sub/c.txt", "home.txt"]),
+        ("--exclude=*.txt dir*", ["a.png", "sub/c.txt"], ["a.txt", "b.txt"]),
+        ("--exclude=*.txt home*", ["home.md"], ["home.txt"]),
+        ("--exclude=*.txt --exclude=sub dir2 dir1", ["a.png"], ["b.txt", "sub"]),
+        ("--exclude=* --exclude=!sub dir2", ["sub/c.txt"], ["b.txt"]),
+        ("--exclude=* dir*", ["."], ["a.txt", "sub"]),
+        ("--exclude=dir2 --exclude=*.md .", ["dir1/a.txt"], ["dir2", "home.md"]),
+    ]
+
+    @pytest.mark.parametrize("instruction", ["COPY", "ADD"])
+    def test_point_52_exclude(self, spaceport, make_space, instruction):
+        check_cases(spaceport, make_space, instruction, self.CASES, self.FILES)
+
+    def test_point_52_exclude_with_parents(self, spaceport, make_space):
+        check_cases(spaceport, make_space, "COPY --parents", [
+            ("--exclude=dir2/sub dir2/", ["dir2/b.txt"], ["dir2/sub"])], self.FILES)
+
+    def test_point_52_what_is_excluded_is_not_in_the_key(self, spaceport, make_space):
+        space = make_space("FROM scratch\nCOPY --exclude=*.md . /\n", self.FILES)
+        before = keys(spaceport, space)
+        (space / "home.md").write_text("changed")
+        (space / "README.md").write_text("changed")
+        assert keys(spaceport, space) == before
+        (space / "home.txt").write_text("changed")
+        assert keys(spaceport, space) != before
+
+
+class TestLink:
+    def test_point_42_no_link_of_the_image_is_followed(self, spaceport, make_space):
+        check(spaceport, make_space, "RUN mkdir -p /real && ln -s /real /link\n"
+              "COPY --link f /link/f\n",
+              ["test ! -L link", "test -f link/f", "test ! -e real/f"], {"f": "1"})
+
+    def test_point_42_modes_of_directories_are_overridden(self, spaceport, make_space):
+        check(spaceport, make_space, "RUN mkdir -m 700 /d && chown 5:5 /d && touch /d/old\n"
+              "COPY --link f /d/f\n",
+              ["test $(stat -c %a:%u d) = 755:0", "test -f d/f", "test -f d/old"], {"f": "1"})
+
+    def test_point_42_chmod_makes_it_an_ordinary_copy(self, spaceport, make_space):
+        check(spaceport, make_space, "RUN mkdir -p /real && ln -s /real /link\n"
+              "COPY --link --chmod=600 f /link/f\n",
+              ["test -L link", "test $(stat -c %a real/f) = 600"], {"f": "1"})
+
+    @pytest.mark.parametrize("owner, ids", [("5:6", "5:6"), ("7", "7:7"), ("root", "0:0")])
+    def test_point_42_numbers_are_owners(self, spaceport, make_space, owner, ids):
+        check(spaceport, make_space, f"COPY --link --chown={owner} f /d/f\n",
+              [f"test $(stat -c %u:%g d/f) = {ids}", f"test $(stat -c %u:%g d) = {ids}"],
+              {"f": "1"})
+
+    def test_point_42_names_are_not(self, spaceport, make_space):
+        space = make_space("FROM busybox:latest\n"
+                           "RUN echo 'user:x:1000:1000::/:/bin/sh' >> /etc/passwd\n"
+                           "COPY --link --chown=user f /\n", {"f": "1"})
+        spaceport.build(space).failed(1, says=["Dockerfile:3", "user", "--link"])
+
+    def test_point_42_another_base_takes_the_same_layer(self, fresh_spaceport, make_space):
+        """The layer of a COPY --link is cached on whatever base; what follows is not."""
+        space = make_space("", {"f": "1"})
+        text = "FROM busybox:latest\nENV A={}\nRUN echo {} > /base\n" \
+               "COPY --link f /d/\nRUN test -f /d/f && cat /base > /last\nRUN cat /last\n"
+        (space / "Dockerfile").write_text(text.format(1, 1))
+        fresh_spaceport.build(space).ok()
+        before = keys(fresh_spaceport, space)
+        (space / "Dockerfile").write_text(text.format(2, 2))
+        done = fresh_spaceport.build(space).ok()
+        after = keys(fresh_spaceport, space)
+        assert [a == b for a, b in zip(before, after, strict=True)] == [False, True, False, False]
+        assert "[3/5] COPY --link f /d/\n#2 CACHED" in done.err
+        (space / "f").write_text("2")
+        changed = keys(fresh_spaceport, space)
+        assert [a == b for a, b in zip(changed, after, strict=True)] == [True, False, False, False]
+
+    def test_point_42_what_it_replaces_is_gone(self, spaceport, make_space):
+        """Directory over link, link and file over directory: the upper one counts."""
+        check(spaceport, make_space, "RUN mkdir -p /d/e && touch /d/e/f && ln -s /d /l\n"
+              "COPY --link f /d/e\nCOPY --link t /l\n",
+              ["test -f d/e", "test -d l", "test ! -L l", "test -f l/x"], {"f": "1", "t/x": ""})
+
