@@ -223,6 +223,58 @@ must_use int image_pull(struct image_store *store, struct arena *a,
 	const struct oci_reference *reference, const struct image_transfer *transfer,
 	struct image_record *ret, struct err *err);
 
+/* ---- Where layers come from, on their way out ---- */
+
+/* What is known of the uncompressed tar of a layer. */
+struct image_layer_facts {
+	struct digest diff_id;
+	uint64_t size; /* bytes */
+};
+
+/* Takes bytes in order; anything but 0 ends the writing and is returned by who called. */
+struct image_writer {
+	int (*write)(void *arg, struct str piece, struct err *err);
+	void *arg;
+};
+
+/* Layers are asked for by their image and their place in it, from 0, the lowest. */
+struct image_layer_source {
+	/* What is known without making the tar: 0 or IMAGE_E_ABSENT. */
+	int (*facts)(void *arg, const struct image_record *record, size_t layer,
+		struct image_layer_facts *ret, struct err *err);
+	/* Make the tar: the same bytes each time. */
+	int (*pack)(void *arg, const struct image_record *record, size_t layer,
+		const struct image_writer *to, struct err *err);
+	/*
+	 * What the tar turned out to be. When `facts` had said otherwise they were wrong: they
+	 * are not to be said again.
+	 */
+	void (*remember)(void *arg, const struct image_record *record, size_t layer,
+		const struct image_layer_facts *facts);
+	void *arg;
+};
+
+/*
+ * Make the tar of a layer, digested on the way (in a thread beside the writing, which happens
+ * in the caller's), and let the source remember what it is. `to` may be NULL: the bytes are
+ * digested only.
+ */
+must_use int image_layer_pack(const struct image_layer_source *source,
+	const struct image_record *record, size_t layer, const struct image_writer *to,
+	struct image_layer_facts *ret, struct err *err);
+/* The facts, asked for or found out by packing. */
+must_use int image_layer_facts_get(const struct image_layer_source *source,
+	const struct image_record *record, size_t layer, struct image_layer_facts *ret,
+	struct err *err);
+
+/*
+ * The configuration for others: with the diff IDs that `facts` has for the record's layers, and
+ * nothing in it that only this store understands. Byte for byte the image's own when that
+ * says the same already, so that an image which was pulled keeps its id.
+ */
+must_use int image_outgoing_config(struct arena *a, const struct image_record *record,
+	const struct image_layer_facts *facts, struct str *ret, struct err *err);
+
 /* ---- Archives ---- */
 
 struct image_archive {

@@ -36,6 +36,11 @@ enum place {
 
 #define XATTR_OPAQUE "user.overlay.opaque"
 
+/* Names in archives (OCI image specification, layer.md). */
+#define WHITEOUT	".wh."
+#define WHITEOUT_META	".wh..wh." /* aufs's own files */
+#define WHITEOUT_OPAQUE ".wh..wh..opq"
+
 enum { BOOT_SIZE = 40, NAME_SIZE = 17 };
 
 struct layer_store {

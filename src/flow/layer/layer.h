@@ -318,6 +318,46 @@ DEFINE_CLEANUP(struct layer_unpacker *, layer_unpacker_free);
 must_use int layer_unpack_confined(int root, int tar_fd, const struct layer_unpack_options *options,
 	struct layer_unpack_stats *ret_stats, struct err *err);
 
+/* ---- Packing ---- */
+
+struct layer_pack_options {
+	/*
+	 * The merged tree of the layers below, a descriptor: what is the same there is left out,
+	 * opaque directories become whiteouts of what they hide, and whiteouts of nothing go.
+	 * < 0: all of the tree is written as it is.
+	 */
+	int below;
+	/* Times later than `epoch` (seconds since 1970) are written as that one. */
+	bool has_epoch;
+	int64_t epoch;
+	/* Takes the archive in pieces; anything but 0 ends the packing and is returned. */
+	int (*write)(void *arg, struct str piece, struct err *err);
+	void *arg;
+};
+
+struct layer_pack_stats {
+	uint64_t size; /* bytes of archive */
+	uint64_t entries;
+	uint64_t sockets; /* left out: an archive cannot hold them */
+};
+
+/*
+ * Write the tree `root` (a descriptor) as an uncompressed tar, the same bytes for the same
+ * tree: names sorted, times in whole seconds, numeric owners, holes filled, whiteouts as files
+ * (OCI image specification, layer.md), user.* attributes and file capabilities in pax headers
+ * (SCHILY.xattr). ERR_FAILED when a name in it begins with ".wh.", since an archive would mean
+ * something else by it. ret_stats may be NULL.
+ */
+must_use int layer_pack(int root, const struct layer_pack_options *options,
+	struct layer_pack_stats *ret_stats, struct err *err);
+
+/*
+ * What tells a layer from another one that is later made under the same key: for memos of
+ * facts about its tree. 0, LAYER_E_ABSENT or < 0.
+ */
+must_use int layer_identity(const struct layer_store *store, const struct layer_key *key,
+	struct buf *ret, struct err *err);
+
 /* ---- Cache mounts ---- */
 
 enum layer_sharing { LAYER_SHARED, LAYER_LOCKED, LAYER_PRIVATE };

@@ -6,9 +6,7 @@
  */
 #include "layer/unpack.h"
 
-#define WHITEOUT	".wh."
-#define WHITEOUT_META	".wh..wh." /* aufs's own files */
-#define WHITEOUT_OPAQUE ".wh..wh..opq"
+#include "layer/internal.h"
 
 /* What headers, padding and attributes may add to the content. */
 #define ARCHIVE_OVERHEAD (UINT64_C(8) << 30)

@@ -86,6 +86,19 @@ must_use int store_open_in_box(struct store *store, struct layer_store **ret_lay
 /* Memory for containers, in memos of the layer store, which must outlive it. */
 struct sandbox_memory store_memory(struct layer_store *layers);
 
+/*
+ * The layers of images on their way out, from `layers`, which was opened in this box and must
+ * outlive it. One at a time: layers below the one that is packed are mounted in the scratch.
+ */
+struct store_source;
+
+must_use int store_source_open(
+	struct layer_store *layers, struct store_source **ret, struct err *err);
+/* For image_layer_pack() and the like; the source is its argument. */
+struct image_layer_source store_source_layers(struct store_source *source);
+void store_source_free(struct store_source *source);
+DEFINE_CLEANUP(struct store_source *, store_source_free);
+
 /* ---- From outside: these start a box for the work ---- */
 
 struct store_transfer {
