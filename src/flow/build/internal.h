@@ -172,6 +172,17 @@ must_use int step_run(struct build *b, const struct build_step *step, const char
 must_use int step_copy(struct build *b, const struct build_step *step, int root, struct err *err);
 must_use int step_workdir(const struct build_step *step, int root, struct err *err);
 
+/* add_archive.c: sources that are archives; both structs live as long as the copy. */
+struct add_archive {
+	struct build *b;
+	const struct build_step *step;
+	const struct dir_owner *owner; /* --chown, or NULL */
+	struct err trouble;	       /* of looking at a file */
+};
+
+const struct tree_unpacker *add_unpacker(struct build *b, const struct build_step *step,
+	const struct dir_owner *owner, struct add_archive *archive, struct tree_unpacker *ret);
+
 /* A chain mounted read-only in scratch, once a build for each source. */
 must_use int build_mount_source(
 	struct build *b, const struct plan_source *from, int *ret_root, struct err *err);

@@ -98,8 +98,10 @@ struct digest key_of_step(const struct digest *parent, const struct build_step *
 		add_list(&text, &op->run->env);
 		add_run(&text, op->run);
 	}
-	if (op->copy)
+	if (op->copy) {
 		add_copy(&text, op->copy);
+		buf_add_u32(&text, op->copy->unpack);
+	}
 	buf_add_u64(&text, step->input_count);
 	for (size_t i = 0; i < step->input_count; i++)
 		add_digest(&text, &step->inputs[i].digest);

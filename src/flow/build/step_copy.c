@@ -9,56 +9,6 @@
 #include "os/dir.h"
 #include "os/file.h"
 
-/* ---- ADD of an archive: refused by name until it is unpacked ---- */
-
-static const struct {
-	const char *name;
-	size_t at;
-	struct str magic;
-} archives[] = {
-	{"gzip", 0, {"\x1f\x8b", 2}},
-	{"bzip2", 0, {"BZh", 3}},
-	{"xz", 0,
-		{"\xfd"
-		 "7zXZ",
-			5}},
-	{"zstd", 0, {"\x28\xb5\x2f\xfd", 4}},
-	{"tar", 257, {"ustar", 5}},
-};
-
-static const char *archive_kind(int fd)
-{
-	char head[512];
-	ssize_t n = pread(fd, head, sizeof(head), 0);
-
-	for (size_t i = 0; n > 0 && i < array_size(archives); i++) {
-		size_t at = archives[i].at;
-		struct str here =
-			str_slice(str_from(head, (size_t)n), at, at + archives[i].magic.n);
-		if (str_eq(here, archives[i].magic))
-			return archives[i].name;
-	}
-	return NULL;
-}
-
-static bool is_archive(void *arg, int fd)
-{
-	(void)arg;
-	return archive_kind(fd) != NULL;
-}
-
-static int refuse_archive(void *arg, int fd, int dest, struct err *err)
-{
-	(void)arg;
-	(void)dest;
-	(void)err_set(
-		err, ERR_INPUT, "ADD of an archive (%s) is not supported yet", archive_kind(fd));
-	return err_hint(err, "COPY it and unpack it in a RUN step");
-}
-
-static const struct tree_unpacker no_archives = {
-	.is_archive = is_archive, .unpack = refuse_archive};
-
 /* ---- where and whose ---- */
 
 /* In an empty tree only numbers, and root, are somebody. */
@@ -80,9 +30,7 @@ static int fill_options(const struct build_step *step, int root, struct dir_owne
 	const struct plan_copy *copy = op->copy;
 	int r = 0;
 
-	*ret = (struct tree_copy_options){.dest = copy->dest,
-		.dest_is_dir = copy->dest_is_dir,
-		.unpacker = op->kind == PLAN_ADD ? &no_archives : NULL};
+	*ret = (struct tree_copy_options){.dest = copy->dest, .dest_is_dir = copy->dest_is_dir};
 	if (*copy->chown) {
 		r = resolve_owner(step, root, owner, err);
 		ret->owner = owner;
@@ -163,10 +111,14 @@ int step_copy(struct build *b, const struct build_step *step, int root, struct e
 {
 	const struct plan_copy *copy = step->op->copy;
 	struct tree_copy_options options;
+	struct tree_unpacker unpacker;
+	struct add_archive archive;
 	struct dir_owner owner;
 	struct tree_mode mode;
 
 	int r = fill_options(step, root, &owner, &mode, &options, err);
+	if (step->op->kind == PLAN_ADD && copy->unpack != PLAN_OFF)
+		options.unpacker = add_unpacker(b, step, options.owner, &archive, &unpacker);
 	if (r == 0 && copy->source_count && copy->from.kind == PLAN_CONTEXT)
 		r = copy_feed(
 			tree_feed_receive(b->context_socket, (uint32_t)step->inputs[0].selection),

@@ -10,8 +10,8 @@
 
 #include "base/buf.h"
 #include "base/digest.h"
+#include "decompress/decompress.h"
 #include "image/compress.h"
-#include "image/decompress.h"
 #include "image/deflate.h"
 
 static int collect(void *arg, struct str piece, struct err *err)

@@ -189,7 +189,7 @@ static void limits(void **state)
 	assert_fails(fake.reference, ERR_LIMIT, "bytes is larger than 100");
 	source.limits.blob_bytes = 0;
 	source.limits.unpacked_bytes = 1000000;
-	assert_fails(fake.reference, ERR_LIMIT, "the layer unpacks to more than 1.0 MB");
+	assert_fails(fake.reference, ERR_LIMIT, "it unpacks to more than 1.0 MB");
 }
 
 /* ---- Sinks and ends ---- */

@@ -8,7 +8,7 @@
  * them. The sink asks for the verdict before it publishes, and gets it from here.
  */
 #include "base/cleanup.h"
-#include "image/decompress.h"
+#include "decompress/decompress.h"
 #include "image/image.h"
 
 struct unpacking_options {

@@ -2,7 +2,8 @@
 /*
  * What a process gives up before it reads a foreign archive: the network, new privileges, all
  * capabilities but six (over the namespace's own files), memory and processor time beyond
- * limits, and by Landlock, where the kernel has it, all files but those below the root.
+ * limits, and by Landlock, where the kernel has it, all files but those below the root, if there
+ * is one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -91,19 +92,20 @@ static int confine_to(int root, struct err *err)
 		return 0;
 	cleanup_close int rules = (int)syscall(SYS_landlock_create_ruleset, &all, sizeof(all), 0);
 	if (rules < 0 ||
-		syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &below, 0) < 0 ||
+		(root >= 0 && syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH,
+				      &below, 0) < 0) ||
 		syscall(SYS_landlock_restrict_self, rules, 0) < 0)
 		return err_sys(err, "confine by Landlock");
 	return 0;
 }
 
-/* All but the standard ones and the three of the child. */
+/* All but the standard ones and those of the child. */
 static int close_others(const struct confined *c, struct err *err)
 {
 	unsigned from = 3;
 
-	for (int left = 3; left > 0; left--) {
-		const int fds[] = {c->root, c->tar_fd, c->report_fd};
+	for (int left = 4; left > 0; left--) {
+		const int fds[] = {c->root, c->tar_fd, c->report_fd, c->out_fd};
 		unsigned next = UINT_MAX;
 		for (size_t i = 0; i < array_size(fds); i++) {
 			if ((unsigned)fds[i] >= from && (unsigned)fds[i] < next)

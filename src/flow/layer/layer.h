@@ -358,6 +358,22 @@ must_use int layer_pack(int root, const struct layer_pack_options *options,
 must_use int layer_identity(const struct layer_store *store, const struct layer_key *key,
 	struct buf *ret, struct err *err);
 
+/* ---- Archives as files: ADD ---- */
+
+/*
+ * Is the regular file a tar, plain or compressed by gzip, bzip2, xz or zstd? Its name does not
+ * matter: it is one if its first header can be read. Done by confined children for whatever
+ * begins like one. The file's offset is at its start afterwards.
+ */
+must_use int layer_archive_probe(int fd, bool *ret, struct err *err);
+
+/*
+ * layer_unpack_confined() for such a file, decompressed by a second confined child. More than
+ * 200 times the file's size (beyond the first 256 MiB) is ERR_LIMIT too.
+ */
+must_use int layer_unpack_archive(int root, int fd, const struct layer_unpack_options *options,
+	struct layer_unpack_stats *ret_stats, struct err *err);
+
 /* ---- Cache mounts ---- */
 
 enum layer_sharing { LAYER_SHARED, LAYER_LOCKED, LAYER_PRIVATE };

@@ -8,9 +8,6 @@
 
 #include "layer/internal.h"
 
-/* What headers, padding and attributes may add to the content. */
-#define ARCHIVE_OVERHEAD (UINT64_C(8) << 30)
-
 enum { REPORT_EVERY = 4 << 20 };
 
 static const struct layer_limits default_limits = {

@@ -4,7 +4,9 @@
 
 /*
  * Unpacking, in three parts: tar.c gives the entries of an archive one after the other,
- * unpack.c decides what each of them means for a layer, and put.c changes the tree.
+ * unpack.c decides what each of them means for a layer, and put.c changes the tree. All of it
+ * runs in a child (unpacker.c) that gave up its rights (confine.c); archive.c puts one that
+ * decompresses before it.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -117,8 +119,9 @@ must_use int put_finish(struct unpack *u, struct err *err);
 /* ---- confine.c ---- */
 
 struct confined {
-	int root, tar_fd, report_fd; /* besides 0-2 the descriptors that stay open */
-	pid_t parent;		     /* when it ends, so does the calling process */
+	/* Besides 0-2 the descriptors that stay open; root < 0: no file may be opened. */
+	int root, tar_fd, report_fd, out_fd;
+	pid_t parent; /* when it ends, so does the calling process */
 	unsigned cpu_seconds;
 };
 
@@ -126,6 +129,9 @@ struct confined {
 must_use int confine(const struct confined *c, struct err *err);
 
 /* ---- unpack.c ---- */
+
+/* What headers, padding and attributes may add to the content. */
+#define ARCHIVE_OVERHEAD (UINT64_C(8) << 30)
 
 /* With the defaults filled in. */
 struct layer_limits unpack_limits(const struct layer_limits *given);

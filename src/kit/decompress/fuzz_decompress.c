@@ -2,7 +2,7 @@
 /* The first byte chooses the kind and the size of the pieces; the digest is that of the output. */
 #include <stdlib.h>
 
-#include "image/decompress.h"
+#include "decompress/decompress.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,8 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 1)
 		return 0;
-	options.kind = (enum decompress_kind)(data[0] % 4);
-	size_t step = 1 + data[0] / 4;
+	options.kind = (enum decompress_kind)(data[0] % 6);
+	size_t step = 1 + data[0] / 6;
 	cleanup(decompress_free) struct decompress *d = decompress_new(&options);
 	for (size_t i = 1; r == 0 && i < size; i += step)
 		r = decompress_feed(d,

@@ -4,14 +4,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <bzlib.h>
 #include <cmocka.h>
+#include <lzma.h>
 #include <stdlib.h>
 #define ZLIB_CONST
 #include <zlib.h>
 #include <zstd.h>
 
 #include "base/buf.h"
-#include "image/decompress.h"
+#include "decompress/decompress.h"
 
 static void add_gzip(struct buf *to, struct str text)
 {
@@ -34,6 +36,28 @@ static void add_zstd(struct buf *to, struct str text)
 	size_t n = ZSTD_compress(buf_reserve(to, room), room, text.p, text.n, 3);
 
 	assert_false(ZSTD_isError(n));
+	buf_commit(to, n);
+}
+
+static void add_bzip2(struct buf *to, struct str text)
+{
+	unsigned room = (unsigned)(text.n + text.n / 100 + 1000);
+	char *from;
+
+	memcpy(&from, &text.p, sizeof(from)); /* it is only read */
+	assert_int_equal(BZ2_bzBuffToBuffCompress(
+				 buf_reserve(to, room), &room, from, (unsigned)text.n, 1, 0, 0),
+		BZ_OK);
+	buf_commit(to, room);
+}
+
+static void add_xz(struct buf *to, struct str text)
+{
+	size_t room = lzma_stream_buffer_bound(text.n), n = 0;
+
+	assert_int_equal(lzma_easy_buffer_encode(0, LZMA_CHECK_CRC64, NULL, (const uint8_t *)text.p,
+				 text.n, (uint8_t *)buf_reserve(to, room), &n, room),
+		LZMA_OK);
 	buf_commit(to, n);
 }
 
@@ -99,6 +123,7 @@ static void assert_unpacks(enum decompress_kind kind, struct str packed, struct 
 static void every_kind_in_pieces_of_any_size(void **state)
 {
 	cleanup(buf_done) struct buf text = {0}, gzip = {0}, zstd = {0};
+	cleanup(buf_done) struct buf bzip2 = {0}, xz = {0};
 
 	(void)state;
 	make_text(&text, 600000);
@@ -109,14 +134,21 @@ static void every_kind_in_pieces_of_any_size(void **state)
 	add_gzip(&gzip, rest);
 	add_zstd(&zstd, half);
 	add_zstd(&zstd, rest);
+	add_bzip2(&bzip2, half);
+	add_bzip2(&bzip2, rest);
+	add_xz(&xz, half);
+	add_xz(&xz, rest);
 	assert_unpacks(DECOMPRESS_PLAIN, buf_str(&text), buf_str(&text));
 	assert_unpacks(DECOMPRESS_GZIP, buf_str(&gzip), buf_str(&text));
 	assert_unpacks(DECOMPRESS_ZSTD, buf_str(&zstd), buf_str(&text));
+	assert_unpacks(DECOMPRESS_BZIP2, buf_str(&bzip2), buf_str(&text));
+	assert_unpacks(DECOMPRESS_XZ, buf_str(&xz), buf_str(&text));
 }
 
 static void damage_is_found(void **state)
 {
 	cleanup(buf_done) struct buf text = {0}, gzip = {0}, zstd = {0}, trail = {0}, both = {0};
+	cleanup(buf_done) struct buf bzip2 = {0}, xz = {0}, broken = {0};
 
 	make_text(&text, 10000);
 	add_gzip(&gzip, buf_str(&text));
@@ -125,6 +157,10 @@ static void damage_is_found(void **state)
 	buf_add_text(&trail, "trailing");
 	buf_add_str(&both, buf_str(&gzip));
 	both.data[both.len - 7] ^= 1; /* the checksum */
+	add_bzip2(&bzip2, buf_str(&text));
+	add_xz(&xz, buf_str(&text));
+	buf_add_str(&broken, buf_str(&xz));
+	broken.data[broken.len / 2] ^= 1;
 	const struct {
 		enum decompress_kind kind;
 		struct str in;
@@ -142,6 +178,15 @@ static void damage_is_found(void **state)
 		{DECOMPRESS_GZIP, buf_str(&trail), "damaged gzip data: incorrect header check"},
 		{DECOMPRESS_GZIP, buf_str(&both), "damaged gzip data: incorrect data check"},
 		{DECOMPRESS_ZSTD, buf_str(&gzip), "damaged zstd data: Unknown frame descriptor"},
+		{DECOMPRESS_BZIP2, STR(""), "the bzip2 data ends too early"},
+		{DECOMPRESS_BZIP2, str_slice(buf_str(&bzip2), 0, bzip2.len - 1),
+			"the bzip2 data ends too early"},
+		{DECOMPRESS_BZIP2, buf_str(&gzip), "damaged bzip2 data"},
+		{DECOMPRESS_XZ, STR(""), "the xz data ends too early"},
+		{DECOMPRESS_XZ, str_slice(buf_str(&xz), 0, xz.len - 1),
+			"the xz data ends too early"},
+		{DECOMPRESS_XZ, buf_str(&broken), "damaged xz data"},
+		{DECOMPRESS_XZ, buf_str(&gzip), "damaged xz data"},
 	};
 
 	(void)state;
@@ -174,14 +219,23 @@ static void bomb(enum decompress_kind kind)
 
 	memset(buf_reserve(&zeros, 64 << 20), 0, 64 << 20);
 	buf_commit(&zeros, 64 << 20);
-	if (kind == DECOMPRESS_GZIP)
+	switch ((int)kind) {
+	case DECOMPRESS_GZIP:
 		add_gzip(&packed, buf_str(&zeros));
-	else
+		break;
+	case DECOMPRESS_ZSTD:
 		add_zstd(&packed, buf_str(&zeros));
+		break;
+	case DECOMPRESS_BZIP2:
+		add_bzip2(&packed, buf_str(&zeros));
+		break;
+	default:
+		add_xz(&packed, buf_str(&zeros));
+	}
 	for (int i = 0; r == 0 && i < 16; i++)
 		r = decompress_feed(d, buf_str(&packed), &err);
 	assert_int_equal(r, -ERR_LIMIT);
-	assert_string_equal(err.text, "the layer unpacks to more than 200 times its size");
+	assert_string_equal(err.text, "it unpacks to more than 200 times its size");
 	assert_true(out < 400 << 20);
 }
 
@@ -194,10 +248,12 @@ static void bombs_are_stopped(void **state)
 	(void)state;
 	bomb(DECOMPRESS_GZIP);
 	bomb(DECOMPRESS_ZSTD);
+	bomb(DECOMPRESS_BZIP2);
+	bomb(DECOMPRESS_XZ);
 	make_text(&text, 10000);
 	add_gzip(&gzip, buf_str(&text));
 	assert_int_equal(run(&trial, buf_str(&gzip), &out, &err), -ERR_LIMIT);
-	assert_string_equal(err.text, "the layer unpacks to more than 10.0 kB");
+	assert_string_equal(err.text, "it unpacks to more than 10.0 kB");
 }
 
 static int refuse(void *arg, struct str piece, struct err *err)
