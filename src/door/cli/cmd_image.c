@@ -194,6 +194,7 @@ static int inspect_main(struct invocation *inv, struct err *err)
 		r = image_names(store_images(store), &inv->arena, &record, err);
 	if (r < 0)
 		return r;
+	record.size = store_image_size(store, &record);
 	add_inspected(&record, &text);
 	return print_result(&text, err);
 }

@@ -113,6 +113,8 @@ static int images_main(struct invocation *inv, struct err *err)
 		r = image_list(store_images(store), &inv->arena, &images, &count, err);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < count; i++)
+		images[i].size = store_image_size(store, &images[i]);
 	if (values->json)
 		print_json(images, count, &text);
 	else if (values->quiet)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Cache mounts: caches/NAME/fs is the directory, caches/NAME/lock says who uses it. NAME is the
- * hash of the id; a private copy has a number behind it.
+ * Cache mounts: caches/NAME/fs is the directory, caches/NAME/lock says who uses it, and by its
+ * time when that began, caches/NAME/id holds the id. NAME is the hash of the id; a private copy has
+ * a number behind it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "layer/cache.h"
+#include "os/file.h"
 #include "os/lock.h"
 
 enum { PRIVATE_COPIES = 64 };
@@ -69,22 +71,62 @@ static int open_fs(struct layer_cache *c, const struct layer_cache_options *o, s
 	return c->fs >= 0 ? 0 : err_sys(err, "open cache");
 }
 
-static int try_open(
-	struct layer_cache *c, const struct layer_cache_options *o, bool wait, struct err *err)
+static void close_home(struct layer_cache *c)
+{
+	if (c->lock >= 0)
+		close(take_fd(&c->lock));
+	if (c->home >= 0)
+		close(take_fd(&c->home));
+}
+
+/*
+ * The cache may be dropped between its opening and its locking: then there is no file to lock any
+ * more, or what is locked lies in the trash, and a new one is made.
+ */
+static int lock_home(struct layer_cache *c, enum lock_mode mode, bool wait, struct err *err)
+{
+	enum { TRIES_MAX = 1000 };
+	struct err local = {0};
+
+	for (int tries = 0;; tries++) {
+		int r = open_home(c, &local);
+		if (r == 0)
+			r = lock_take(c->home, CACHE_LOCK, mode, wait, &c->lock, &local);
+		if (r == 0 && is_still(c->store->places[PLACE_CACHES], c->name, c->home))
+			return 0;
+		close_home(c);
+		if (r == LOCK_E_BUSY)
+			return LAYER_E_BUSY;
+		if (r < 0 && (r != -ERR_MISSING || tries == TRIES_MAX)) {
+			if (err)
+				*err = local;
+			return r;
+		}
+	}
+}
+
+/* For people: what it is, and when it was used last. */
+static void note_use(const struct layer_cache *c, struct str id)
+{
+	cleanup_close int fd = openat(
+		c->home, CACHE_ID, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		ignored(file_write_fd(fd, str_head(id, CACHE_ID_MAX), NULL));
+	(void)futimens(c->lock, NULL); /* else it looks older than it is */
+}
+
+static int try_open(struct layer_cache *c, struct str id, const struct layer_cache_options *o,
+	bool wait, struct err *err)
 {
 	bool is_alone = o->sharing != LAYER_SHARED || o->is_fresh;
 
-	int r = open_home(c, err);
-	if (r == 0)
-		r = lock_take(c->home, CACHE_LOCK, is_alone ? LOCK_EXCLUSIVE : LOCK_SHARED, wait,
-			&c->lock, err);
-	if (r == LOCK_E_BUSY) {
-		close(c->home);
-		c->home = -1;
-		return LAYER_E_BUSY;
-	}
+	int r = lock_home(c, is_alone ? LOCK_EXCLUSIVE : LOCK_SHARED, wait, err);
+	if (r != 0)
+		return r;
 	c->is_alone = is_alone;
-	return r < 0 ? r : open_fs(c, o, err);
+	note_use(c, id);
+	return open_fs(c, o, err);
 }
 
 int layer_cache_open(struct layer_store *store, struct str id,
@@ -98,7 +140,7 @@ int layer_cache_open(struct layer_store *store, struct str id,
 		.store = store, .home = -1, .fs = -1, .lock = -1, .draft_dir = -1};
 	for (unsigned i = 0; i < copies && r == LAYER_E_BUSY; i++) {
 		name_of(id, i, c->name);
-		r = try_open(c, options, options->wait && i + 1 == copies, err);
+		r = try_open(c, id, options, options->wait && i + 1 == copies, err);
 	}
 	if (r == 0)
 		*ret = take_ptr(c);

@@ -6,8 +6,9 @@
 #include "layer/internal.h"
 
 #define CACHE_LOCK "lock"
+#define CACHE_ID   "id"
 
-enum { CACHE_NAME_SIZE = 48 };
+enum { CACHE_NAME_SIZE = 48, CACHE_ID_MAX = 4096 };
 
 struct layer_cache {
 	struct layer_store *store;

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
-#include "layer/internal.h"
+#include "layer/weight.h"
 #include "os/file.h"
 #include "os/lock.h"
 
@@ -93,10 +93,9 @@ int layer_draft_fs(const struct layer_draft *draft)
 }
 
 static int write_meta(struct layer_draft *d, const struct layer_key *key,
-	const struct layer_info *info, struct err *err)
+	const struct layer_info *info, const struct layer_usage *usage, struct err *err)
 {
 	cleanup(buf_done) struct buf text = {0};
-	struct layer_usage usage = {0};
 	struct layer_meta meta = {
 		.key = *key,
 		.parent = d->parent,
@@ -105,10 +104,8 @@ static int write_meta(struct layer_draft *d, const struct layer_key *key,
 		.created = time(NULL),
 	};
 
-	if (!info->usage && layer_usage_of(d->fs, &usage, err) < 0)
-		return err_wrap(err, "count layer %s", key->hex);
-	meta.size = info->usage ? info->usage->size : usage.size;
-	meta.files = info->usage ? info->usage->files : usage.files;
+	meta.size = usage->size;
+	meta.files = usage->files;
 	if (info->digest)
 		meta.digest = *info->digest;
 	memcpy(meta.boot, d->store->boot, sizeof(meta.boot));
@@ -125,6 +122,9 @@ int layer_publish(struct layer_draft *draft, const struct layer_key *key,
 	const struct layer_info *info, struct err *err)
 {
 	struct layer_store *store = draft->store;
+	cleanup(arena_done) struct arena a = {0};
+	struct layer_usage usage;
+	struct layer_weight weight;
 
 	if (layer_has(store, key))
 		return LAYER_E_PRESENT;
@@ -133,14 +133,18 @@ int layer_publish(struct layer_draft *draft, const struct layer_key *key,
 	 * name after a crash is either marked or was synced together with its mark's removal.
 	 */
 	int r = graft_check_none(draft->dir, err);
+	if (r == 0 && tree_count(draft->fs, &a, &usage, &weight, err) < 0)
+		r = err_wrap(err, "count layer %s", key->hex);
 	if (r == 0)
-		r = write_meta(draft, key, info, err);
+		r = write_meta(draft, key, info, &usage, err);
 	if (r == 0)
 		r = mark_set(store, key->hex, err);
 	if (r < 0)
 		return r;
-	if (renameat(draft->dir, DRAFT_LAYER, store->places[PLACE_LAYERS], key->hex) == 0)
+	if (renameat(draft->dir, DRAFT_LAYER, store->places[PLACE_LAYERS], key->hex) == 0) {
+		weight_keep(store, key, &weight);
 		return 0;
+	}
 	/* A layer is never empty, so rename(2) replaces none. */
 	if (errno == ENOTEMPTY || errno == EEXIST)
 		return LAYER_E_PRESENT;
@@ -186,15 +190,6 @@ void layer_discard(struct layer_draft *draft)
 
 /* ---- Locks on keys ---- */
 
-/* Somebody may have removed the file between its opening and its locking. */
-static bool lock_is_current(int dir, const char *name, int lock)
-{
-	struct stat at, held;
-
-	return fstatat(dir, name, &at, AT_SYMLINK_NOFOLLOW) == 0 && fstat(lock, &held) == 0 &&
-	       at.st_ino == held.st_ino && at.st_dev == held.st_dev;
-}
-
 int layer_lock_key(struct layer_store *store, const struct layer_key *key, bool wait, int *ret_lock,
 	struct err *err)
 {
@@ -207,8 +202,11 @@ int layer_lock_key(struct layer_store *store, const struct layer_key *key, bool 
 			return LAYER_E_BUSY;
 		if (r < 0)
 			return err_wrap(err, "layer %s", key->hex);
-		/* Each turn means that another holder has finished: no endless loop. */
-		if (lock_is_current(dir, key->hex, lock)) {
+		/*
+		 * Somebody may have removed the file between its opening and its locking. Each
+		 * turn means that another holder has finished: no endless loop.
+		 */
+		if (is_still(dir, key->hex, lock)) {
 			*ret_lock = take_fd(&lock);
 			return 0;
 		}

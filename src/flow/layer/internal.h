@@ -77,6 +77,9 @@ void name_random(char name[static NAME_SIZE]);
 must_use int trash_move(
 	const struct layer_store *store, int dirfd, const char *name, struct err *err);
 
+/* Is the open file `fd` still what `name` of `dir` is? */
+bool is_still(int dir, const char *name, int fd);
+
 /* ---- meta.c ---- */
 
 /* The file's text: pure. */
@@ -99,6 +102,11 @@ must_use int drop_with_children(struct layer_store *store, struct map *seeds, st
 /* Read the mark of a layer: false when there is none. */
 bool mark_read(const struct layer_store *store, const char *key, char boot[static BOOT_SIZE]);
 must_use int mark_set(const struct layer_store *store, const char *key, struct err *err);
+
+/* ---- Forgetting what is known of a layer that goes ---- */
+
+void memo_remove(const struct layer_store *store, struct str name);
+void weight_forget(const struct layer_store *store, const struct layer_key *key);
 
 /* ---- graft.c ---- */
 

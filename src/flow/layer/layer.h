@@ -34,6 +34,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/arena.h"
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -138,7 +139,7 @@ must_use int layer_open(
 must_use int layer_list(const struct layer_store *store,
 	int (*each)(void *arg, const struct layer_meta *meta, int64_t used), void *arg,
 	struct err *err);
-/* Note that the layer was used now; whoever collects garbage goes by it. */
+/* Note that the layer was used now; whoever collects garbage goes by it. With LAYER_READ, too. */
 void layer_touch(struct layer_store *store, const struct layer_key *key);
 /*
  * Move it and every layer that was made on it to the trash. That nobody has them mounted is
@@ -158,6 +159,43 @@ must_use int layer_usage(const struct layer_store *store, const struct layer_key
 	struct layer_usage *ret, struct err *err);
 /* The same for any tree: a draft's upper directory, a cache. */
 must_use int layer_usage_of(int dirfd, struct layer_usage *ret, struct err *err);
+
+/*
+ * What a tree takes of the disk. A file can have names in several trees: what a build tool links
+ * from its cache is in the cache and in layers. Such files are listed, so that who adds up trees
+ * counts each of them once. Blocks that a file system shares between files (reflinks) count for
+ * each file.
+ */
+struct layer_link {
+	uint64_t inode, disk;
+};
+
+struct layer_weight {
+	uint64_t disk;		  /* bytes of blocks, the linked files included */
+	struct layer_link *links; /* files that have names outside of the tree, by inode */
+	size_t link_count;
+};
+
+/* 0, LAYER_E_ABSENT or < 0. Remembered from the layer's publication on. */
+must_use int layer_weigh(struct layer_store *store, struct arena *a, const struct layer_key *key,
+	struct layer_weight *ret, struct err *err);
+/* Any tree, by walking it. */
+must_use int layer_weigh_tree(
+	int dirfd, struct arena *a, struct layer_weight *ret, struct err *err);
+
+/* ---- Collecting ---- */
+
+/*
+ * Move one layer to the trash. The caller knows that nothing needs it any more, and that no
+ * layer was made on it that is still there.
+ */
+must_use int layer_drop(struct layer_store *store, const struct layer_key *key, struct err *err);
+
+/* layer_tidy() that counts: *ret_freed is what the disk got back. */
+must_use int layer_empty_trash(struct layer_store *store, uint64_t *ret_freed, struct err *err);
+
+/* What is known and was not asked for since `before` (seconds since 1970), and dead locks. */
+must_use int layer_sweep(struct layer_store *store, int64_t before, struct err *err);
 
 /* ---- Drafts: layers in the making ---- */
 
@@ -180,8 +218,7 @@ int layer_draft_fs(const struct layer_draft *draft);
 
 struct layer_info {
 	enum layer_kind kind;
-	const struct digest *digest;	 /* NULL: not known */
-	const struct layer_usage *usage; /* NULL: counted here */
+	const struct digest *digest; /* NULL: not known */
 };
 
 /*
@@ -400,6 +437,22 @@ must_use int layer_cache_open(struct layer_store *store, struct str id,
 int layer_cache_dir(const struct layer_cache *cache);
 void layer_cache_close(struct layer_cache *cache);
 DEFINE_CLEANUP(struct layer_cache *, layer_cache_close);
+
+struct layer_cache_info {
+	char name[48];	/* in the store */
+	const char *id; /* printable text of it; "" when nobody wrote it down */
+	int64_t used;	/* seconds */
+	bool is_busy;	/* somebody has it open */
+};
+
+/* Every cache, in no order; anything but 0 from `each` ends the walk and is returned. */
+must_use int layer_cache_list(const struct layer_store *store,
+	int (*each)(void *arg, const struct layer_cache_info *info), void *arg, struct err *err);
+/* Remembered until its next use. 0, LAYER_E_ABSENT or < 0. */
+must_use int layer_cache_weigh(struct layer_store *store, struct arena *a, const char *name,
+	struct layer_weight *ret, struct err *err);
+/* Move it to the trash whole: 0, LAYER_E_BUSY, LAYER_E_ABSENT or < 0. */
+must_use int layer_cache_drop(struct layer_store *store, const char *name, struct err *err);
 
 /*
  * Put the cache itself into the draft's upper directory at `path`, where hard links and

@@ -5,11 +5,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "layer/internal.h"
 #include "os/file.h"
 
-enum { MEMO_LIMIT = 1 << 20 };
+enum { MEMO_LIMIT = 1 << 20, DAY = 24 * 3600 };
 
 static struct digest sum_of(struct str name, struct str value)
 {
@@ -19,6 +21,15 @@ static struct digest sum_of(struct str name, struct str value)
 	hasher_add(h, of_name.bytes, sizeof(of_name.bytes));
 	hasher_add(h, value.p, value.n);
 	return hasher_finish(h);
+}
+
+/* Whoever asks for it daily keeps it from being swept; one write a day is enough for that. */
+static void keep_young(int dir, const char *file)
+{
+	struct stat st;
+
+	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtime + DAY < time(NULL))
+		(void)utimensat(dir, file, NULL, AT_SYMLINK_NOFOLLOW);
 }
 
 int layer_memo_get(
@@ -48,7 +59,16 @@ int layer_memo_get(
 	if (!digest_eq(&sum, &real))
 		return LAYER_E_ABSENT;
 	buf_add_str(ret, value);
+	keep_young(store->places[PLACE_DIGESTS], file);
 	return 0;
+}
+
+void memo_remove(const struct layer_store *store, struct str name)
+{
+	char file[DIGEST_HEX_SIZE];
+	struct digest of_name = digest_of(name.p, name.n);
+
+	(void)unlinkat(store->places[PLACE_DIGESTS], digest_hex(&of_name, file), 0);
 }
 
 static int write_memo(int dir, const char *file, struct str text, struct err *err)

@@ -183,9 +183,12 @@ int drop_with_children(struct layer_store *store, struct map *seeds, struct err 
 		argv_add_str(&order, key);
 	add_children(&f, seeds, &order);
 	for (size_t i = order.count; i-- > 0;) {
+		struct layer_key gone;
 		r = trash_move(store, store->places[PLACE_LAYERS], order.items[i], err);
 		if (r < 0)
 			return r;
+		if (layer_key_parse(str_of(order.items[i]), &gone))
+			weight_forget(store, &gone);
 	}
 	for (size_t i = 0; i < order.count; i++) {
 		if (unlinkat(store->places[PLACE_UNSYNCED], order.items[i], 0) < 0 &&
@@ -247,20 +250,4 @@ int recover(struct layer_store *store, struct err *err)
 		remove_drafts(store, err) < 0 || recover_layers(store, err) < 0)
 		return err_wrap(err, "recover");
 	return 0;
-}
-
-int layer_tidy(struct layer_store *store, struct err *err)
-{
-	cleanup_closedir DIR *list = list_open(store->places[PLACE_TRASH], err);
-	const char *name;
-	int first = 0;
-	struct err next = {0};
-
-	if (!list)
-		return err_wrap(err, "trash");
-	while ((name = list_next(list))) {
-		int r = dir_remove_tree(store->places[PLACE_TRASH], name, first ? &next : err);
-		first = first ? first : r;
-	}
-	return first ? err_wrap(err, "trash") : 0;
 }

@@ -70,6 +70,14 @@ int trash_move(const struct layer_store *store, int dirfd, const char *name, str
 	return 0;
 }
 
+bool is_still(int dir, const char *name, int fd)
+{
+	struct stat at, held;
+
+	return fstatat(dir, name, &at, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &held) == 0 &&
+	       at.st_ino == held.st_ino && at.st_dev == held.st_dev;
+}
+
 /* ---- Opening ---- */
 
 static int read_boot(char boot[static BOOT_SIZE], struct err *err)

@@ -128,6 +128,21 @@ struct image_store *store_images(struct store *store)
 	return store->images;
 }
 
+uint64_t store_image_size(struct store *store, const struct image_record *image)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < image->layers.count; i++) {
+		struct layer_key key;
+		struct layer_meta meta;
+		if (!layer_key_parse(str_of(image->layers.items[i]), &key) ||
+			layer_meta(store->layers, &key, &meta, NULL) != 0)
+			return image->size;
+		size += meta.size;
+	}
+	return size;
+}
+
 /* ---- what a box needs of the user's files ---- */
 
 enum { CREDENTIALS_MAX = 1 << 20, CA_BUNDLE_MAX = 8 << 20 };

@@ -41,6 +41,12 @@ const char *store_scratch(const struct store *store); /* for sandbox_box_options
 struct layer_store *store_layers(struct store *store);
 struct image_store *store_images(struct store *store);
 
+/*
+ * Bytes of the files in an image's layers, as they were counted when each was made. While one of
+ * them is not here: what the registry or the archive says, 0 when that is nothing.
+ */
+uint64_t store_image_size(struct store *store, const struct image_record *image);
+
 /* ---- Leases: what must stay ---- */
 
 /*
