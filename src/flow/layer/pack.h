@@ -13,8 +13,8 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/map.h"
+#include "base/tar.h"
 #include "layer/layer.h"
-#include "layer/tar_write.h"
 
 struct pack {
 	const struct layer_pack_options *options;

@@ -12,8 +12,6 @@
  * Layers on their way out. A layer that a step made is packed against the tree below it,
  * which is mounted for that; one that came from an archive is written as it came.
  */
-#define BELOW "below"
-
 struct store_source {
 	struct layer_store *layers;
 	int scratch;
@@ -27,8 +25,6 @@ int store_source_open(struct layer_store *layers, struct store_source **ret, str
 	source->scratch = open(sandbox_scratch(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (source->scratch < 0)
 		return err_sys(err, "open %s", sandbox_scratch());
-	if (mkdirat(source->scratch, BELOW, 0755) < 0 && errno != EEXIST)
-		return err_sys(err, "make a place to mount on");
 	*ret = take_ptr(source);
 	return 0;
 }
@@ -170,11 +166,24 @@ static int pack_tree(struct store_source *source, const struct outgoing_layer *l
 	return r < 0 ? r : layer_pack(fs, &options, NULL, err);
 }
 
+/* Of this process alone: several may pack at once. */
+struct mount_name {
+	char text[32];
+};
+
+static struct mount_name make_mount_name(void)
+{
+	struct mount_name name;
+
+	snprintf(name.text, sizeof(name.text), "below-%d", (int)getpid());
+	return name;
+}
+
 static int pack_on_mount(struct store_source *source, const struct outgoing_layer *layer,
-	const struct image_writer *to, struct err *err)
+	const char *name, const struct image_writer *to, struct err *err)
 {
 	cleanup_close int below =
-		openat(source->scratch, BELOW, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		openat(source->scratch, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (below < 0)
 		return err_sys(err, "open the layers below");
@@ -200,14 +209,17 @@ static int pack_step(struct store_source *source, const struct image_record *rec
 	cleanup(arena_done) struct arena a = {0};
 	struct layer_chain chain = {0};
 	struct err second = {0};
+	const struct mount_name name = make_mount_name();
 	int r = keys_below(&a, record, layer, &chain, err);
 
+	if (r == 0 && mkdirat(source->scratch, name.text, 0755) < 0 && errno != EEXIST)
+		r = err_sys(err, "make a place to mount on");
 	if (r == 0)
-		r = layer_mount(source->layers, chain, NULL, source->scratch, BELOW, err);
+		r = layer_mount(source->layers, chain, NULL, source->scratch, name.text, err);
 	if (r < 0)
 		return r;
-	r = pack_on_mount(source, out, to, err);
-	if (layer_unmount(source->scratch, BELOW, r < 0 ? &second : err) < 0 && r == 0)
+	r = pack_on_mount(source, out, name.text, to, err);
+	if (layer_unmount(source->scratch, name.text, r < 0 ? &second : err) < 0 && r == 0)
 		return -(int)err->kind;
 	return r;
 }

@@ -94,7 +94,8 @@ struct sandbox_memory store_memory(struct layer_store *layers);
 
 /*
  * The layers of images on their way out, from `layers`, which was opened in this box and must
- * outlive it. One at a time: layers below the one that is packed are mounted in the scratch.
+ * outlive it. Layers below the one that is packed are mounted in the scratch. Several processes
+ * that were forked from the one that opened it may use it at once.
  */
 struct store_source;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef LAYER_TAR_WRITE_H
-#define LAYER_TAR_WRITE_H
+#ifndef BASE_TAR_H
+#define BASE_TAR_H
 
 /*
  * Headers of tar entries: ustar, with a pax header (POSIX.1-2001) in front where ustar cannot
@@ -46,6 +46,11 @@ struct tar_header {
 
 /* Appends whole blocks. */
 void tar_print(const struct tar_header *header, struct buf *ret);
+/*
+ * The same in one block, whatever the numbers in it, so that its place can be kept until they
+ * are known. Names and targets must be short, and there are no attributes.
+ */
+void tar_print_block(const struct tar_header *header, struct buf *ret);
 
 /* Bytes of padding after `size` bytes of content. */
 static inline size_t tar_padding(uint64_t size)

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "layer/tar_write.h"
+#include "base/tar.h"
 
 /* ---- Fields at their offsets ---- */
 
@@ -86,6 +86,10 @@ static void what_does_not_fit_is_in_a_pax_header(void **state)
 
 	header = (struct tar_header){.type = TAR_FILE, .name = STR("big"), .size = 8ULL << 30};
 	assert_records(&header, "19 size=8589934592\n", 19);
+	cleanup(buf_done) struct buf large = {0};
+	tar_print_block(&header, &large);
+	assert_int_equal(large.len, TAR_BLOCK);
+	assert_memory_equal(field(&large, 0, 124), "\x80\0\0\0\0\0\0\2\0\0\0\0", 12);
 	header.size--;
 	cleanup(buf_done) struct buf fits = {0};
 	tar_print(&header, &fits);

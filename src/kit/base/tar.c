@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "layer/tar_write.h"
+#include "base/tar.h"
 
 #include <stdio.h>
 
@@ -54,14 +54,26 @@ static uint64_t largest(enum field field)
 	return (UINT64_C(1) << (3 * (fields[field].length - 1))) - 1;
 }
 
-/* What does not fit is in the pax header; the field is zero then. */
+/* In base 256, as GNU tar does, where octal digits do not suffice: all readers know it. */
+static void put_large(char *block, enum field field, uint64_t value)
+{
+	unsigned length = fields[field].length;
+	char *to = block + fields[field].at;
+
+	for (unsigned i = length; i-- > 0; value >>= 8)
+		to[i] = (char)(value & 0xff);
+	to[0] = (char)0x80;
+}
+
 static void put_number(char *block, enum field field, uint64_t value)
 {
 	char digits[24];
 	int width = (int)fields[field].length - 1;
 
-	if (value > largest(field))
-		value = 0;
+	if (value > largest(field)) {
+		put_large(block, field, value);
+		return;
+	}
 	int n = snprintf(digits, sizeof(digits), "%0*llo", width, (unsigned long long)value);
 	put(block, field, str_from(digits, (size_t)n));
 }
@@ -184,6 +196,11 @@ static void add_pax(struct str records, struct buf *ret)
 		memset(buf_reserve(ret, padding), 0, padding);
 		buf_commit(ret, padding);
 	}
+}
+
+void tar_print_block(const struct tar_header *header, struct buf *ret)
+{
+	add_block(header, (char)header->type, ret);
 }
 
 void tar_print(const struct tar_header *header, struct buf *ret)
