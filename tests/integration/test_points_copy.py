@@ -2,6 +2,8 @@
 """COPY and ADD as BuildKit means them. What a step made is looked at by the Dockerfile itself:
 stages of busybox have the result of another one below /made, and test it."""
 
+import platform
+
 import pytest
 
 CHECK = "\nFROM busybox:latest\nCOPY --from=made / /made\nRUN set -e; cd /made; {}\n"
@@ -161,3 +163,92 @@ class TestLink:
               "COPY --link f /d/e\nCOPY --link t /l\n",
               ["test -f d/e", "test -d l", "test ! -L l", "test -f l/x"], {"f": "1", "t/x": ""})
 
+
+class TestBuildContexts:
+    """--build-context: a directory or an image in place of what the Dockerfile names."""
+
+    def other(self, make_space, files):
+        return make_space(None, {"README.md": None, **files}, readme="")
+
+    def test_a_directory_in_place_of_a_stage_and_of_an_image(self, spaceport, make_space):
+        other = self.other(make_space, {"f": "named", "d/secret": "s", ".dockerignore": "d\n"})
+        space = make_space("""
+FROM example.com/nowhere AS base
+RUN exit 1
+FROM busybox:latest AS made
+COPY --from=base f /base
+COPY --from=0 f /zero
+COPY --from=other:latest / /all
+RUN --mount=from=other,target=/m cat /m/f > /mounted; ! ls /m/d
+FROM base AS rooted
+FROM busybox:latest
+COPY --from=rooted / /rooted
+COPY --from=made / /made
+RUN set -e; cd /made; for f in base zero all/f mounted ../rooted/f; do grep -qx named $f; done; \\
+    ! test -e all/d || exit 1; test $(stat -c %u:%g base) = 0:0
+""", {"f": "main"})
+        args = ["--build-context", f"base={other}", "--build-context", f"docker.io/library/other={other}"]
+        spaceport.build(space, *args).ok()
+        done = spaceport.build(space, *args).ok()
+        assert "9/9 cached" in done.err or "all cached" in done.err, done.err
+        (other / "f").write_text("changed")
+        spaceport.build(space, *args).failed(1, says=["grep"])
+
+    def test_an_image_in_place_of_another(self, spaceport, make_space):
+        space = make_space("""
+FROM alpine:3 AS a
+RUN /bin/busybox true
+FROM scratch
+COPY --from=alpine:3 /bin/busybox /b
+COPY --from=a /bin/busybox /c
+""")
+        spaceport.build(space, "--build-context", "alpine:3=docker-image://busybox:latest").ok()
+
+    REFUSED = [
+        ("scratch=.", ["scratch is reserved"]),
+        ("context=.", ["context is reserved"]),
+        ("nothing", ["NAME=DIR"]),
+        ("=.", ["NAME=DIR"]),
+        ("x=", ["no directory"]),
+        ("x=/nowhere", ["/nowhere", "No such file"]),
+        ("x=/etc/passwd", ["is not a directory"]),
+        ("x=oci-layout:///tmp/x", ["OCI layout", "image import"]),
+        ("x=https://example.com/a.git", ["fetch it", "cannot be a build context"]),
+        ("x=docker-image://UPPER:::", ["--build-context", "UPPER"]),
+    ]
+
+    def test_what_cannot_be_one_is_refused(self, spaceport, make_space):
+        space = make_space("FROM scratch\nCOPY README.md /\n")
+        for context, says in self.REFUSED:
+            spaceport.build(space, "--build-context", context).failed(2, says=says)
+
+    def test_one_that_nothing_names_is_warned_of(self, spaceport, make_space):
+        space = make_space("FROM scratch\nCOPY README.md /\n")
+        done = spaceport.build(space, "--build-context", f"typo={space}").ok()
+        assert "build context typo is not used" in done.err
+
+
+class TestPlatform:
+    def test_the_machines_own(self, spaceport, make_space):
+        arch = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+        space = make_space(f"""
+FROM --platform=$BUILDPLATFORM busybox:latest AS first
+FROM --platform=linux/{arch} busybox:latest AS Last
+ARG TARGETPLATFORM
+ARG TARGETOS
+ARG TARGETARCH
+ARG BUILDPLATFORM
+ARG TARGETSTAGE
+RUN test "$TARGETPLATFORM:$TARGETOS:$TARGETARCH:$BUILDPLATFORM" = \\
+    "linux/{arch}:linux:{arch}:linux/{arch}" && test "$TARGETSTAGE" = last
+""")
+        spaceport.build(space, "--platform", f"linux/{arch}").ok()
+
+    def test_no_other(self, spaceport, make_space):
+        says = ["linux/s390x cannot be built here", "this machine is linux/"]
+        space = make_space("FROM busybox:latest\nRUN true\n")
+        spaceport.build(space, "--platform", "linux/s390x").failed(2, says=["--platform", *says])
+        spaceport.build(space, "--platform", "s390x").failed(2, says=["--platform", "s390x"])
+        space = make_space("FROM --platform=linux/s390x busybox:latest AS unused\n"
+                           "FROM --platform=linux/s390x busybox:latest\n")
+        spaceport.build(space).failed(1, says=["Dockerfile:2", *says])

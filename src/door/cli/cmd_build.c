@@ -16,10 +16,16 @@ const struct option_spec build_option_specs[BUILD_OPTIONS] = {
 	{"build-arg", 0, OPTION_LIST, offsetof(struct build_flags, build_args), "NAME[=VALUE]",
 		"a build argument; without a value that of the environment", NULL,
 		COMPLETE_NOTHING},
+	{"build-context", 0, OPTION_LIST, offsetof(struct build_flags, contexts), "NAME=WHERE",
+		"a directory, or docker-image://NAME, in place of the stage or image NAME", NULL,
+		COMPLETE_NOTHING},
 	{"file", 'f', OPTION_TEXT, offsetof(struct build_flags, file), "FILE",
 		"the Dockerfile (DIR/Dockerfile)", NULL, COMPLETE_FILE},
 	{"no-cache", 0, OPTION_FLAG, offsetof(struct build_flags, no_cache), NULL,
 		"run every step anew", NULL, COMPLETE_NOTHING},
+	{"platform", 0, OPTION_TEXT, offsetof(struct build_flags, platform), "OS/ARCH",
+		"what the image is for (this machine, the only one there can be)", NULL,
+		COMPLETE_NOTHING},
 	{"progress", 0, OPTION_CHOICE, offsetof(struct build_flags, progress), "HOW",
 		"how to tell what happens", progress_words, COMPLETE_NOTHING},
 	{"pull", 0, OPTION_FLAG, offsetof(struct build_flags, pull), NULL,
@@ -36,8 +42,11 @@ void build_flags_apply(
 	options->target = flags->target;
 	options->no_cache = flags->no_cache;
 	options->pull = flags->pull;
+	options->platform = flags->platform;
 	for (size_t i = 0; i < flags->build_args.count; i++)
 		argv_add(&options->build_args, flags->build_args.items[i]);
+	for (size_t i = 0; i < flags->contexts.count; i++)
+		argv_add(&options->contexts, flags->contexts.items[i]);
 }
 
 void build_summary(const struct build_result *result, struct buf *ret)
@@ -243,6 +252,7 @@ static int build_main(struct invocation *inv, struct err *err)
 	int r = build_with(inv, &options, err);
 	argv_done(&options.tags);
 	argv_done(&options.build_args);
+	argv_done(&options.contexts);
 	return r;
 }
 

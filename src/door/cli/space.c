@@ -254,6 +254,7 @@ static int build_space(struct making *m, struct err *err)
 	forget_secrets(&options);
 	argv_done(&options.tags);
 	argv_done(&options.build_args);
+	argv_done(&options.contexts);
 	if (r < 0)
 		return r;
 	m->plan->is_built = true;

@@ -21,14 +21,11 @@ void build_done(struct build *b)
 			explicit_bzero(value->data, value->cap);
 		buf_done(value);
 	}
-	patterns_free(b->ignore);
+	build_close_contexts(b);
 	cgroup_free(b->cgroup);
 	store_lease_free(b->lease);
 	store_free(b->store);
-	if (b->context >= 0)
-		close(b->context);
 	buf_done(&b->dockerfile_text);
-	buf_done(&b->ignore_text);
 	arena_done(&b->arena);
 }
 
@@ -37,7 +34,7 @@ static int open_build(struct build *b, const struct settings *settings,
 {
 	b->options = options;
 	b->settings = settings;
-	b->context = b->context_socket = b->context_server_end = -1;
+	b->context_socket = b->context_server_end = -1;
 	int r = store_open(settings, &b->store, err);
 	if (r < 0)
 		return r;

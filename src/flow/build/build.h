@@ -57,8 +57,14 @@ typedef void build_event_fn(void *arg, const struct build_event *event);
 struct build_options {
 	const char *dir;  /* build context; default "." */
 	const char *file; /* Dockerfile, relative to the working directory; NULL: DIR/Dockerfile */
-	const char *target;	/* stage name or number, NULL for the last */
-	struct argv tags;	/* image names */
+	const char *target; /* stage name or number, NULL for the last */
+	struct argv tags;   /* image names */
+	/*
+	 * NAME=WHERE: what takes the place of the stage or image NAME. WHERE is a directory or
+	 * docker-image://REFERENCE.
+	 */
+	struct argv contexts;
+	const char *platform;	/* "linux/amd64"; NULL: this machine's */
 	struct argv build_args; /* NAME=value, or NAME to take it from the environment */
 	const struct build_secret *secrets;
 	size_t secret_count;

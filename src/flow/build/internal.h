@@ -17,6 +17,16 @@
 
 /* ---- State of one build ---- */
 
+/* A tree of the user's: the build context itself, or one of --build-context. */
+struct build_context {
+	const char *name;  /* "" of the build context */
+	const char *path;  /* of a directory, else NULL */
+	const char *place; /* for errors */
+	int dir;	   /* < 0: it is an image */
+	struct patterns *ignore;
+	struct tree_cache *cache; /* digests of its files, while inputs are looked for */
+};
+
 /* A step's inputs from a tree, as many as its sources: COPY has one, RUN one per bind mount. */
 struct build_input {
 	const struct plan_source *from;
@@ -60,10 +70,11 @@ struct build {
 	bool plan_only; /* nothing is pulled and nothing run */
 
 	/* What the user wrote */
-	int context; /* descriptor of the build context */
-	struct buf dockerfile_text, ignore_text;
+	struct build_context *contexts; /* the build context, then those with names */
+	size_t context_count;
+	struct plan_context *plan_contexts; /* the same without the first */
+	struct buf dockerfile_text;
 	struct dockerfile file;
-	struct patterns *ignore;
 	struct plan plan;
 	struct image_record *records; /* one for each of plan.images; id zero: not here */
 	struct build_secret_value *secrets;
@@ -97,6 +108,20 @@ DEFINE_CLEANUP_VALUE(struct build, build_done);
 /* ---- prepare.c: from options to a plan and its inputs ---- */
 
 must_use int build_prepare(struct build *b, struct err *err);
+
+/* ---- contexts.c: the trees of the user ---- */
+
+must_use int build_open_contexts(struct build *b, struct err *err);
+/* After the Dockerfile is found: its own .dockerignore comes before that of the context. */
+must_use int build_read_ignores(struct build *b, const char *dockerfile, struct err *err);
+/* The whole file; one that is larger than limit is ERR_FAILED. */
+must_use int build_read_text(const char *path, size_t limit, struct buf *ret, struct err *err);
+void build_close_contexts(struct build *b);
+/* The context whose directory this descriptor is, or NULL. */
+const struct build_context *build_context_of(const struct build *b, int dir);
+/* Fill and keep build_context.cache. */
+void build_load_caches(struct build *b);
+void build_save_caches(struct build *b);
 
 /* ---- inputs.c ---- */
 

@@ -189,7 +189,7 @@ static int open_source(struct build *b, const struct build_input *input,
 
 	if (input->from->kind == PLAN_CONTEXT) {
 		int r = copy_context(b, input, h, err);
-		return r < 0 ? r : open_copied(h, plan, b->context, err);
+		return r < 0 ? r : open_copied(h, plan, b->contexts[input->from->index].dir, err);
 	}
 	if (!plan->readonly)
 		return err_set(

@@ -5,32 +5,8 @@
 
 #include "base/map.h"
 #include "build/internal.h"
-#include "os/file.h"
 
 /* ---- files ---- */
-
-static int open_context(struct build *b, struct err *err)
-{
-	const char *dir = b->options->dir;
-
-	b->context = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (b->context >= 0)
-		return 0;
-	if (errno == ENOTDIR)
-		return err_set(err, ERR_INPUT, "build context %s is not a directory", dir);
-	(void)err_sys(err, "build context %s", dir);
-	err->kind = ERR_INPUT;
-	return -ERR_INPUT;
-}
-
-static int read_text(const char *path, size_t limit, struct buf *ret, struct err *err)
-{
-	int r = file_read(AT_FDCWD, path, limit, ret, err);
-
-	if (r == -ERR_LIMIT)
-		return err_set(err, ERR_FAILED, "%s is larger than %zu bytes", path, limit);
-	return r;
-}
 
 /* The Dockerfile's path; the lower-case name counts when the usual one is not there. */
 static char *dockerfile_path(struct build *b)
@@ -40,7 +16,8 @@ static char *dockerfile_path(struct build *b)
 	if (b->options->file)
 		return arena_printf(&b->arena, "%s", b->options->file);
 	const char *name = "Dockerfile";
-	if (fstatat(b->context, name, &st, 0) < 0 && fstatat(b->context, "dockerfile", &st, 0) == 0)
+	int dir = b->contexts[0].dir;
+	if (fstatat(dir, name, &st, 0) < 0 && fstatat(dir, "dockerfile", &st, 0) == 0)
 		name = "dockerfile";
 	bool here = strcmp(b->options->dir, ".") == 0;
 	return arena_printf(
@@ -50,7 +27,7 @@ static char *dockerfile_path(struct build *b)
 static int read_dockerfile(struct build *b, char **ret_path, struct err *err)
 {
 	char *path = dockerfile_path(b);
-	int r = read_text(path, DOCKERFILE_MAX_SIZE, &b->dockerfile_text, err);
+	int r = build_read_text(path, DOCKERFILE_MAX_SIZE, &b->dockerfile_text, err);
 
 	*ret_path = path;
 	if (r != -ERR_MISSING)
@@ -58,26 +35,6 @@ static int read_dockerfile(struct build *b, char **ret_path, struct err *err)
 	(void)err_set(err, ERR_INPUT, "no Dockerfile: %s does not exist", path);
 	return err_hint(err, "a Docker Space needs a file named Dockerfile at its root; "
 			     "another one is named with -f FILE");
-}
-
-/* "NAME.dockerignore" beside the Dockerfile wins over the context's own. */
-static int read_ignore(struct build *b, const char *dockerfile, struct err *err)
-{
-	char *paths[] = {arena_printf(&b->arena, "%s.dockerignore", dockerfile),
-		arena_printf(&b->arena, "%s/.dockerignore", b->options->dir)};
-
-	b->ignore = patterns_new();
-	for (size_t i = 0; i < array_size(paths); i++) {
-		int r = read_text(paths[i], IGNORE_MAX_SIZE, &b->ignore_text, err);
-		if (r == -ERR_MISSING)
-			continue;
-		if (r < 0)
-			return r;
-		const struct source source = {paths[i], buf_str(&b->ignore_text)};
-		return ignore_parse(&source, b->ignore, err);
-	}
-	err_clear(err);
-	return 0;
 }
 
 /* ---- build arguments ---- */
@@ -116,6 +73,18 @@ static int is_complete(struct build *b, const struct image_record *record, struc
 	return 1;
 }
 
+static int check_platform(const struct oci_platform *platform, struct err *err)
+{
+	struct oci_platform host = oci_platform_host();
+
+	if (oci_platform_matches(&host, platform))
+		return 0;
+	(void)err_set(err, ERR_INPUT, "platform %s/%s%s%s cannot be built here", platform->os,
+		platform->architecture, *platform->variant ? "/" : "", platform->variant);
+	return err_hint(
+		err, "this machine is %s/%s, and no other is emulated", host.os, host.architecture);
+}
+
 static int find_image(
 	struct build *b, const struct plan_image *image, struct image_record *ret, struct err *err)
 {
@@ -125,6 +94,8 @@ static int find_image(
 		.lease = b->lease};
 	int r = IMAGE_E_ABSENT;
 
+	if (check_platform(&image->platform, err) < 0)
+		return -(int)err->kind;
 	if (!b->options->pull)
 		r = image_find(b->images, &b->arena, str_of(image->reference.text), ret, err);
 	int whole = r == 0 ? is_complete(b, ret, err) : 0;
@@ -190,34 +161,37 @@ static int file_failed(int r, struct err *err)
 	return -ERR_FAILED;
 }
 
-static int check_platforms(const struct build *b, struct err *err)
+/* --platform; without it the platform has no os. */
+static int read_platform(struct build *b, struct oci_platform *ret, struct err *err)
 {
-	struct oci_platform host = oci_platform_host();
-
-	for (size_t i = 0; i < b->plan.stage_count; i++) {
-		const struct plan_stage *s = &b->plan.stages[i];
-		if (!s->needed || !s->platform.os || oci_platform_matches(&host, &s->platform))
-			continue;
-		return source_error(err, ERR_INPUT, &b->file.source, s->span,
-			"platform %s/%s cannot be built here: this machine is %s/%s",
-			s->platform.os, s->platform.architecture, host.os, host.architecture);
-	}
-	return 0;
+	*ret = (struct oci_platform){0};
+	if (!b->options->platform)
+		return 0;
+	int r = oci_platform_parse(&b->arena, str_of(b->options->platform), ret, err);
+	if (r == 0)
+		r = check_platform(ret, err);
+	return r < 0 ? err_wrap(err, "--platform") : 0;
 }
 
 static int make_plan(struct build *b, struct resolver *resolver, struct err *err)
 {
+	struct oci_platform platform;
+	int r = read_platform(b, &platform, err);
+
+	if (r < 0)
+		return r;
 	const struct plan_options options = {
 		.target = str_of(b->options->target ? b->options->target : ""),
 		.build_args = &b->build_args,
+		.contexts = b->plan_contexts,
+		.context_count = b->context_count - 1,
 		.build_platform = oci_platform_host(),
+		.target_platform = platform,
 		.resolve = resolve_config,
 		.arg = resolver,
 	};
 
-	int r = file_failed(plan_make(&b->arena, &b->file, &options, &b->plan, err), err);
-	if (r == 0)
-		r = check_platforms(b, err);
+	r = file_failed(plan_make(&b->arena, &b->file, &options, &b->plan, err), err);
 	if (r < 0)
 		return r;
 	b->records = arena_array(&b->arena, b->plan.image_count + 1, sizeof(*b->records));
@@ -251,11 +225,11 @@ int build_prepare(struct build *b, struct err *err)
 	struct resolver resolver = {b, found};
 	char *path = NULL;
 
-	int r = open_context(b, err);
+	int r = build_open_contexts(b, err);
 	if (r == 0)
 		r = read_dockerfile(b, &path, err);
 	if (r == 0)
-		r = read_ignore(b, path, err);
+		r = build_read_ignores(b, path, err);
 	if (r < 0)
 		return r;
 	const struct source source = {path, buf_str(&b->dockerfile_text)};

@@ -86,7 +86,7 @@ static const char *must_find(struct arena *a, const struct plan_path *path)
 static int add_keep(struct selecting *s, const struct plan_copy *copy, struct err *err)
 {
 	s->keep = arena_array(&s->b->arena, s->count + 1, sizeof(*s->keep));
-	s->kept = arena_array(&s->b->arena, s->count + 1, sizeof(*s->kept));
+	s->kept = arena_array(&s->b->arena, s->count + 1, sizeof(struct patterns *));
 	for (size_t i = 0; i < s->count; i++) {
 		const struct plan_path *path = &copy->sources[i];
 		if (!*path->keep)
@@ -115,13 +115,13 @@ static int add_copy(struct selecting *s, const struct plan_copy *copy, struct er
 int build_select(struct build *b, const struct plan_op *op, const struct plan_mount *mount,
 	int root, struct tree_selection **ret, struct err *err)
 {
-	bool from_context = root == b->context;
+	const struct build_context *context = build_context_of(b, root);
 	cleanup(selecting_done) struct selecting s = {
 		.b = b,
 		.count = mount ? 1 : op->copy->source_count,
-		.options = {.ignore = filter_of(from_context ? b->ignore : NULL),
-			.keep_owner = !from_context,
-			.place = from_context ? NULL : "the stage or image it is copied from",
+		.options = {.ignore = filter_of(context ? context->ignore : NULL),
+			.keep_owner = !context,
+			.place = context ? context->place : "the stage or image it is copied from",
 			.is_cancelled = is_cancelled,
 			.arg = b},
 	};

@@ -89,7 +89,7 @@ static const char *last_stage_name(const struct planner *p)
 			from = &p->file->instructions[i];
 	if (!from || from->word_count != 3)
 		return "default";
-	return arena_str(p->arena, from->words[2].text).p;
+	return lower_case(p->arena, from->words[2].text);
 }
 
 /* ARG before the first FROM: a default may refer to what stands before it. */

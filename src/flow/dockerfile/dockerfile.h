@@ -219,7 +219,8 @@ bool has_wildcard(struct str path);
 /* ---- Instructions to plan ---- */
 
 enum plan_source_kind {
-	PLAN_CONTEXT, /* the build context, after .dockerignore */
+	PLAN_CONTEXT, /* 0: the build context, n: plan_options.contexts[n - 1]; after .dockerignore
+		       */
 	PLAN_SCRATCH, /* an empty tree */
 	PLAN_STAGE,   /* plan->stages[index], always an earlier stage */
 	PLAN_IMAGE,   /* plan->images[index] */
@@ -369,9 +370,18 @@ struct plan {
 	size_t warning_count;
 };
 
+/* --build-context: what takes the place of the stage or image of that name, wherever it is named.
+ */
+struct plan_context {
+	const char *name;
+	const char *image; /* a reference; NULL: a directory */
+};
+
 struct plan_options {
-	struct str target;		     /* name or index; empty: the last stage */
-	const struct oci_list *build_args;   /* NAME=value, the last of a name wins; or NULL */
+	struct str target;		   /* name or index; empty: the last stage */
+	const struct oci_list *build_args; /* NAME=value, the last of a name wins; or NULL */
+	const struct plan_context *contexts;
+	size_t context_count;
 	struct oci_platform build_platform;  /* this machine */
 	struct oci_platform target_platform; /* of the image; empty os: as build_platform */
 	/*

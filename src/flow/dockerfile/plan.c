@@ -90,7 +90,7 @@ static void begin_config(struct planner *p, struct plan_stage *stage)
 		config->working_dir = "/";
 	if (stage->base.kind == PLAN_STAGE)
 		stage->platform = p->plan->stages[stage->base.index].platform;
-	if (stage->base.kind == PLAN_SCRATCH)
+	if (stage->base.kind == PLAN_SCRATCH || stage->base.kind == PLAN_CONTEXT)
 		stage->platform = p->target_platform;
 	if (!config->platform.os || !*config->platform.os)
 		config->platform = stage->platform;
@@ -203,7 +203,7 @@ static int check_limits(struct planner *p, const struct command *c, struct err *
 	return 0;
 }
 
-static void number_step(struct planner *p, struct plan_stage *stage, struct plan_op *op)
+void plan_number_step(struct planner *p, struct plan_stage *stage, struct plan_op *op)
 {
 	if (op->kind == PLAN_META)
 		return;
@@ -228,7 +228,7 @@ static int carry_out(struct planner *p, size_t at, const struct command *c, stru
 
 	if (failed)
 		return failed;
-	number_step(p, stage, &op);
+	plan_number_step(p, stage, &op);
 	if ((failed = support_check(c, &op, err)) || (failed = check_limits(p, c, err)))
 		return failed;
 	if (op.created_by)
@@ -254,6 +254,8 @@ static int carry_out_stage(struct planner *p, size_t at, struct err *err)
 	int failed;
 
 	begin_stage(p, at);
+	if (p->plan->stages[at].base.kind == PLAN_CONTEXT)
+		context_add_step(p, at);
 	for (size_t i = 0; i < d->trigger_count; i++)
 		if ((failed = carry_out_trigger(p, at, &d->triggers[i], err)))
 			return failed;
@@ -270,6 +272,7 @@ static int make(struct planner *p, struct err *err)
 {
 	int failed;
 
+	contexts_init(p);
 	if ((failed = args_init(p, err)) || (failed = stages_init(p, err)) ||
 		(failed = stages_find_target(p, err)) ||
 		(failed = references_check_cycles(p, err)) || (failed = needs_mark(p, err)))
@@ -278,6 +281,7 @@ static int make(struct planner *p, struct err *err)
 		if (p->plan->stages[i].needed && (failed = carry_out_stage(p, i, err)))
 			return failed;
 	args_warn_unused(p);
+	contexts_warn_unused(p);
 	return 0;
 }
 
@@ -298,6 +302,7 @@ static void planner_done(struct planner *p)
 	table_done(&p->globals);
 	table_done(&p->declared);
 	map_free(p->names);
+	map_free(p->contexts);
 	map_free(p->images);
 }
 
@@ -319,6 +324,7 @@ int plan_make(struct arena *a, const struct dockerfile *file, const struct plan_
 		.options = &full,
 		.plan = &plan,
 		.names = map_new(),
+		.contexts = map_new(),
 		.images = map_new(),
 	};
 

@@ -6,6 +6,7 @@
  * The making of a plan, in this order:
  *
  *	args.c		the global scope: ARG before FROM, platforms, proxies
+ *	contexts.c	named contexts, which take the place of stages and images
  *	stages.c	names, bases and platforms of all stages; the target
  *	reference.c	what --from and from= mean; cycles
  *	needs.c		from the target down: which stages and images, what their bases trigger
@@ -33,6 +34,7 @@ struct draft {
 	const struct instruction *from;
 	const struct instruction *body; /* up to the next FROM */
 	size_t body_count;
+	bool is_replaced; /* a named context has taken its place */
 	struct command *triggers;
 	size_t trigger_count;
 	/* While it is carried out: */
@@ -59,8 +61,10 @@ struct planner {
 	struct table build_args;
 	struct table globals;
 	struct table declared; /* names of every ARG of the file */
-	struct map *names;     /* lower case stage name → the last stage of that name, from 1 */
-	struct map *images;    /* name and platform → place in plan->images, from 1 */
+	struct map *contexts;  /* full name → place in options->contexts, from 1 */
+	bool *context_used;
+	struct map *names;  /* lower case stage name → the last stage of that name, from 1 */
+	struct map *images; /* name and platform → place in plan->images, from 1 */
 	struct base_image *bases; /* as plan->images */
 	struct draft *drafts;	  /* as plan->stages */
 	size_t image_cap, base_cap, warning_cap;
@@ -73,6 +77,9 @@ int command_error(struct err *err, enum err_kind kind, const struct command *c, 
 	const char *fmt, ...) printf_like(5, 6);
 void plan_warn(struct planner *p, struct span span, const char *fmt, ...) printf_like(3, 4);
 
+/* Number the op as a step of the stage, unless it only changes the configuration. */
+void plan_number_step(struct planner *p, struct plan_stage *stage, struct plan_op *op);
+
 /* Expand one word in the stage's environment. */
 must_use int command_expand(struct planner *p, struct draft *d, const struct command *c,
 	struct word word, struct str *ret, struct err *err);
@@ -84,18 +91,32 @@ void args_warn_unused(struct planner *p);
 /* Does the name of a variable sound like that of a secret? */
 bool is_secret_name(struct str name);
 
+/* ---- contexts.c ---- */
+
+void contexts_init(struct planner *p);
+/* Index of the context that stands for the stage or image of this name, from 1; 0: none does. */
+size_t context_find(struct planner *p, struct str name);
+void contexts_warn_unused(struct planner *p);
+/* A stage that starts from a directory: its first step copies it. */
+void context_add_step(struct planner *p, size_t stage);
+
 /* ---- stages.c ---- */
 
+/* A copy with the letters A to Z in lower case. */
+const char *lower_case(struct arena *a, struct str text);
 must_use int stages_init(struct planner *p, struct err *err);
 must_use int stages_find_target(struct planner *p, struct err *err);
 
 /* ---- reference.c ---- */
 
-enum reference_kind { REFERENCE_NONE, REFERENCE_STAGE, REFERENCE_SCRATCH, REFERENCE_IMAGE };
+enum reference_kind { REFERENCE_STAGE, REFERENCE_SCRATCH, REFERENCE_IMAGE, REFERENCE_CONTEXT };
 
-/* What a --from or from= means: which stage (perhaps a later one), or an image's name. */
-must_use int reference_find(const struct planner *p, const struct command *c, struct word text,
-	enum reference_kind *ret, size_t *ret_stage, struct err *err);
+/*
+ * What a --from or from= means: which stage (perhaps a later one), which named context (from
+ * 1), or an image's name.
+ */
+must_use int reference_find(struct planner *p, const struct command *c, struct word text,
+	enum reference_kind *ret, size_t *ret_index, struct err *err);
 /* Call fn for each reference of an instruction. Stops at the first result that is not 0. */
 typedef int reference_fn(void *arg, const struct command *c, struct word text, struct err *err);
 must_use int references_each(

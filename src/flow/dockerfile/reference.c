@@ -2,24 +2,25 @@
 #include "base/number.h"
 #include "dockerfile/planner.h"
 
-int reference_find(const struct planner *p, const struct command *c, struct word text,
-	enum reference_kind *ret, size_t *ret_stage, struct err *err)
+int reference_find(struct planner *p, const struct command *c, struct word text,
+	enum reference_kind *ret, size_t *ret_index, struct err *err)
 {
-	cleanup(buf_done) struct buf lower = {0};
+	struct str lower = str_of(lower_case(p->arena, text.text));
+	size_t context = context_find(p, text.text);
 	uint64_t at;
 
-	for (size_t i = 0; i < text.text.n; i++) {
-		char ch = text.text.p[i];
-		buf_add_char(&lower, (char)(ch >= 'A' && ch <= 'Z' ? ch - 'A' + 'a' : ch));
-	}
+	*ret = REFERENCE_CONTEXT;
+	*ret_index = context ? context : context_find(p, lower);
+	if (*ret_index)
+		return 0;
 	*ret = REFERENCE_STAGE;
-	uintptr_t named = (uintptr_t)map_find(p->names, buf_str(&lower));
+	uintptr_t named = (uintptr_t)map_find(p->names, lower);
 	if (named) {
-		*ret_stage = named - 1;
+		*ret_index = named - 1;
 		return 0;
 	}
 	if (parse_u64(text.text, SIZE_MAX, &at)) {
-		*ret_stage = at;
+		*ret_index = at;
 		if (at < p->plan->stage_count)
 			return 0;
 		return command_error(err, ERR_INPUT, c, text.span,
@@ -77,9 +78,18 @@ int reference_source(struct planner *p, size_t stage, const struct command *c, s
 			"%.*s is %s stage that begins in line %u: it must come before this one",
 			STR_ARG(text.text), other == stage ? "this" : "the",
 			p->plan->stages[other].span.line);
-	if (kind == REFERENCE_IMAGE) {
+	const char *image = NULL;
+	if (kind == REFERENCE_CONTEXT)
+		image = p->options->contexts[other - 1].image;
+	if (image)
+		text.text = str_of(image);
+	if (kind == REFERENCE_IMAGE || image) {
 		ret->kind = PLAN_IMAGE;
 		return image_add(p, c, text, &p->target_platform, &ret->index, err);
+	}
+	if (kind == REFERENCE_CONTEXT) {
+		*ret = (struct plan_source){PLAN_CONTEXT, other};
+		return 0;
 	}
 	ret->kind = kind == REFERENCE_SCRATCH ? PLAN_SCRATCH : PLAN_STAGE;
 	ret->index = kind == REFERENCE_SCRATCH ? 0 : other;

@@ -2,7 +2,7 @@
 #include "base/number.h"
 #include "dockerfile/planner.h"
 
-static const char *lower_case(struct arena *a, struct str text)
+const char *lower_case(struct arena *a, struct str text)
 {
 	struct str copy = arena_str(a, text);
 	char *p = arena_strdup(a, copy.p);
@@ -46,6 +46,20 @@ static int set_platform(struct planner *p, struct plan_stage *stage, const struc
 	return 0;
 }
 
+/* Does a named context stand for the name? It is the stage's base then. */
+static bool take_context(struct planner *p, struct plan_stage *stage, struct str name)
+{
+	size_t at = context_find(p, name);
+
+	if (!at)
+		return false;
+	const char *image = p->options->contexts[at - 1].image;
+	stage->base = (struct plan_source){image ? PLAN_IMAGE : PLAN_CONTEXT, image ? 0 : at};
+	if (image)
+		stage->base_name = image;
+	return true;
+}
+
 /*
  * The base is an earlier stage when its text, as typed, is the lower case name of one; so
  * `FROM Base` is an image even where there is a stage "base".
@@ -64,6 +78,8 @@ static int set_base(struct planner *p, struct plan_stage *stage, const struct in
 			"ARG a default",
 			STR_ARG(from->words[0].text));
 	stage->base_name = name.p;
+	if (take_context(p, stage, name))
+		return 0;
 	uintptr_t earlier = (uintptr_t)map_find(p->names, name);
 	if (earlier)
 		stage->base = (struct plan_source){PLAN_STAGE, earlier - 1};
@@ -88,6 +104,7 @@ static int add_stage(struct planner *p, const struct instruction *from, struct e
 	if ((failed = set_base(p, stage, from, err)) ||
 		(failed = set_platform(p, stage, from, err)))
 		return failed;
+	p->drafts[at].is_replaced = *stage->name && take_context(p, stage, str_of(stage->name));
 	if (*stage->name)
 		(void)map_set(p->names, str_of(stage->name), (void *)(uintptr_t)(at + 1));
 	return 0;
@@ -116,8 +133,9 @@ int stages_init(struct planner *p, struct err *err)
 	p->drafts = arena_array(p->arena, file->stage_count, sizeof(*p->drafts));
 	for (size_t i = 0; i < file->instruction_count; i++) {
 		if (file->instructions[i].kind != INSTRUCTION_FROM) {
-			if (p->plan->stage_count)
-				p->drafts[p->plan->stage_count - 1].body_count++;
+			size_t at = p->plan->stage_count;
+			if (at && !p->drafts[at - 1].is_replaced)
+				p->drafts[at - 1].body_count++;
 			continue;
 		}
 		if ((failed = add_stage(p, &file->instructions[i], err)))

@@ -20,6 +20,8 @@ struct made {
 	struct dockerfile file;
 	struct plan plan;
 	struct err err;
+	const struct plan_context *contexts; /* set before the plan is made */
+	size_t context_count;
 	struct buf asked; /* names of the images whose configuration was asked for */
 	struct buf out;
 };
@@ -80,6 +82,8 @@ static inline int made_with(struct made *m, const char *text, const char *target
 	struct plan_options options = {
 		.target = str_of(target),
 		.build_args = &list,
+		.contexts = m->contexts,
+		.context_count = m->context_count,
 		.build_platform = {"linux", "amd64", ""},
 		.resolve = made_resolve,
 		.arg = m,

@@ -341,6 +341,36 @@ static void stages_must_come_first_and_not_need_themselves(void **state)
 		"ARG before the first FROM, and use that name here");
 }
 
+static void named_contexts_take_the_place_of_names(void **state)
+{
+	static const struct plan_context contexts[] = {
+		{"base", NULL}, {"docker.io/library/alpine", "bare:1"}, {"typo", NULL}};
+	cleanup(made_done) struct made m = {.contexts = contexts, .context_count = 3};
+
+	(void)state;
+	made_from(&m, "FROM missing AS Base\nRUN a\n"
+		      "FROM base AS b\n"
+		      "FROM alpine\nCOPY --from=BASE /x /y\nCOPY --from=0 /x /y\n"
+		      "COPY --from=alpine:latest /x /y\nCOPY --from=b /x /y\n"
+		      "RUN --mount=from=base,target=/m x\n");
+	assert_string_equal(buf_text(&m.asked), "bare:1 ");
+	assert_int_equal(m.plan.image_count, 1);
+	assert_int_equal(m.plan.stages[0].op_count, 1);
+	assert_int_equal(m.plan.stages[0].base.kind, PLAN_SCRATCH);
+	assert_int_equal(m.plan.stages[0].ops[0].copy->from.index, 1);
+	assert_int_equal(m.plan.stages[0].config.history_count, 0);
+	assert_string_equal(made_op(&m, PLAN_COPY, 0)->title, "COPY --from=BASE /x /y");
+	assert_int_equal(made_op(&m, PLAN_COPY, 0)->copy->from.kind, PLAN_CONTEXT);
+	assert_int_equal(made_op(&m, PLAN_COPY, 0)->copy->from.index, 1);
+	assert_int_equal(made_op(&m, PLAN_COPY, 1)->copy->from.kind, PLAN_STAGE);
+	assert_int_equal(made_op(&m, PLAN_COPY, 2)->copy->from.kind, PLAN_IMAGE);
+	assert_int_equal(made_op(&m, PLAN_COPY, 3)->copy->from.kind, PLAN_STAGE);
+	assert_int_equal(made_op(&m, PLAN_RUN, 0)->run->mounts[0].from.index, 1);
+	assert_int_equal(m.plan.warning_count, 1);
+	assert_string_equal(m.plan.warnings[0].text,
+		"build context typo is not used: no stage and no image has that name");
+}
+
 static void triggers_of_the_base_run_first(void **state)
 {
 	cleanup(made_done) struct made m = {0};
@@ -463,6 +493,7 @@ int main(void)
 		cmocka_unit_test(only_needed_stages_are_planned),
 		cmocka_unit_test(images_are_asked_for_once),
 		cmocka_unit_test(stages_must_come_first_and_not_need_themselves),
+		cmocka_unit_test(named_contexts_take_the_place_of_names),
 		cmocka_unit_test(triggers_of_the_base_run_first),
 		cmocka_unit_test(triggers_of_this_file_go_to_child_and_config),
 		cmocka_unit_test(hostile_files_meet_limits),
