@@ -169,12 +169,15 @@ bool is_secret_name(struct str name)
 {
 	static const char *const words[] = {"apikey", "auth", "credential", "credentials", "key",
 		"passwd", "password", "pword", "secret", "token"};
+	/* MAX_TOKEN_FILE names a file, PUBLIC_KEY is for all to see. */
+	static const char *const harmless[] = {"file", "public", "version"};
 	bool is_secret = false;
 
 	for (struct str rest = name; rest.p;) {
 		struct str part = str_cut(&rest, '_');
-		if (str_eq_nocase(part, STR("public")))
-			return false;
+		for (size_t i = 0; i < array_size(harmless); i++)
+			if (str_eq_nocase(part, str_of(harmless[i])))
+				return false;
 		for (size_t i = 0; i < array_size(words); i++)
 			is_secret = is_secret || str_eq_nocase(part, str_of(words[i]));
 	}

@@ -77,11 +77,6 @@ int config_env(struct planner *p, size_t stage, const struct command *c, struct 
 	buf_add_text(&text, "ENV");
 	for (size_t i = 0; i < c->ins->pair_count; i++) {
 		struct str name = settings[i].name;
-		if (is_secret_name(name))
-			plan_warn(p, c->is_trigger ? c->span : c->ins->pairs[i].name.span,
-				"ENV %.*s looks like a secret, and it stays in the image: use "
-				"RUN --mount=type=secret",
-				STR_ARG(name));
 		table_set(p->arena, &d->env, name, settings[i].value.p);
 		table_set(p->arena, &d->config_env, name, settings[i].value.p);
 		buf_printf(&text, " %.*s=%s", STR_ARG(name), settings[i].value.p);
@@ -149,11 +144,6 @@ int config_arg(struct planner *p, size_t stage, const struct command *c, struct 
 		const struct pair *pair = &c->ins->pairs[i];
 		if ((failed = arg_value(p, d, c, pair, &value, err)))
 			return failed;
-		if (is_secret_name(pair->name.text))
-			plan_warn(p, c->is_trigger ? c->span : pair->name.span,
-				"ARG %.*s looks like a secret, and the history of the image shows "
-				"its value: use RUN --mount=type=secret",
-				STR_ARG(pair->name.text));
 		if (value)
 			table_set(p->arena, &d->env, pair->name.text, value);
 		table_set(p->arena, &d->args, pair->name.text, value);

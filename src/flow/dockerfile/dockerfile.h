@@ -10,6 +10,7 @@
  *	dockerfile_parse()	text to instructions, each word with its place
  *	plan_make()		instructions to stages and steps, everything expanded
  *	expand_word()		$variables, used by plan_make()
+ *	lint()			what BuildKit's checks would say of the instructions
  *	patterns_*(), ignore_*()	.dockerignore, COPY --exclude, wildcards of COPY
  *
  * Everything returned lives in the arena that was given, or looks into the source text, which
@@ -116,6 +117,7 @@ struct instruction {
 	struct heredoc *heredocs; /* RUN, COPY, ADD, in the order of their bodies */
 	size_t heredoc_count;
 	struct instruction *trigger; /* ONBUILD: what it will run; its text is kept in words[0] */
+	unsigned blank_line; /* it has blank lines inside: the last of its lines; else 0 */
 };
 
 struct dockerfile {
@@ -123,10 +125,11 @@ struct dockerfile {
 	char escape;	   /* '\\' or '`' */
 	struct str syntax; /* value of the syntax directive, "" when there is none */
 	struct str check;  /* the same for check */
+	struct span check_span;	   /* where that value stands */
+	unsigned directive_line;   /* the last line with a directive, 0 when there is none */
 	struct instruction *instructions;
 	size_t instruction_count;
 	size_t stage_count;
-	unsigned empty_continuations; /* blank lines inside continued instructions */
 };
 
 /*
@@ -191,6 +194,8 @@ DEFINE_CLEANUP(struct patterns *, patterns_free);
 /* A malformed pattern ("[", "a\", "!") is ERR_INPUT. */
 must_use int patterns_add(struct patterns *p, struct str pattern, struct err *err);
 size_t patterns_count(const struct patterns *p);
+/* Is one of them an exception? */
+bool patterns_have_exception(const struct patterns *p);
 
 /* Does the path match (is it ignored)? Looks at the directories above it too. */
 bool patterns_match(const struct patterns *p, struct str path);
@@ -395,6 +400,49 @@ struct plan_options {
 
 must_use int plan_make(struct arena *a, const struct dockerfile *file,
 	const struct plan_options *options, struct plan *ret, struct err *err);
+
+/* ---- Checks ---- */
+
+/*
+ * The rules of BuildKit's linter, by their names and with their texts: see
+ * https://docs.docker.com/reference/build-checks/. Nothing is asked of a registry: what the
+ * base of a stage sets is known as far as `base` tells. In a stage of an unknown base a variable
+ * counts as undefined only when its name is close to a defined one or has small letters, which
+ * the variables of images have not.
+ */
+struct lint_finding {
+	const char *rule;	 /* "JSONArgsRecommended" */
+	const char *description; /* of the rule */
+	const char *url;	 /* of the rule; "" when it has none */
+	const char *text;	 /* what it says of this place */
+	struct span span;
+};
+
+struct lint_options {
+	/* What BUILDKIT_DOCKERFILE_CHECK says, instead of the directive; .p NULL: not given. */
+	struct str check;
+	const struct oci_list *build_args; /* as in plan_options */
+	struct oci_platform build_platform, target_platform;
+	const struct patterns *ignore; /* of the context; or NULL */
+	/*
+	 * The stages that are built: rules on what instructions do look at no other. NULL: all,
+	 * as for a check without a target.
+	 */
+	const struct plan *plan;
+	/* The configuration of an image by its name in FROM; false: not known. May be NULL. */
+	bool (*base)(void *arg, const char *name, struct oci_config *ret);
+	void *arg;
+};
+
+struct lint {
+	struct lint_finding *findings; /* in the order of their lines */
+	size_t count;
+	bool fails; /* there are some, and error=true makes the build fail */
+};
+
+/* Fails (ERR_INPUT) only when the check options are malformed. */
+must_use int lint(struct arena *a, const struct dockerfile *file,
+	const struct lint_options *options, struct lint *ret, struct err *err);
 
 /* "[stage-1 3/9] RUN uv sync", the trigger's mark included. */
 void plan_op_print(const struct plan_stage *stage, const struct plan_op *op, struct buf *ret);

@@ -23,6 +23,7 @@ struct logical {
 	struct segment *segments; /* at least one */
 	size_t segment_count;
 	unsigned last_line;
+	bool has_blank_line; /* between its first and its last */
 };
 
 struct span logical_span(const struct logical *l, size_t at, size_t len);
@@ -35,10 +36,10 @@ struct reader {
 	char escape;
 	bool in_directives; /* no other line seen yet */
 	struct str syntax, check;
-	struct span syntax_span;
+	struct span syntax_span, check_span;
+	unsigned directive_line;
 	bool escape_seen;
 	bool after_shebang; /* then escape means nothing, while syntax and check do */
-	unsigned empty_continuations;
 };
 
 /* 1: *ret is the next instruction's line; 0: the text has ended. */

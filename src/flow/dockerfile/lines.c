@@ -124,12 +124,14 @@ static int read_directive(struct reader *r, struct str line, struct err *err)
 	if ((is_escape && r->escape_seen) || (is_syntax && r->syntax.n) || (is_check && r->check.n))
 		return source_error(err, ERR_INPUT, r->source, span_in_line(r, key),
 			"the %.*s directive is given twice", STR_ARG(key));
+	r->directive_line = r->line;
 	if (is_escape && r->after_shebang)
 		return 0;
 	if (is_escape)
 		return set_escape(r, value, err);
 	if (is_check) {
 		r->check = value;
+		r->check_span = span_in_line(r, value);
 		return 0;
 	}
 	r->syntax = value;
@@ -165,9 +167,9 @@ static void join_add(struct reader *r, struct join *j, struct str part)
 }
 
 /* The lines after one that ended in a continuation. */
-static int join_rest(struct reader *r, struct join *j, unsigned *ret_last, struct err *err)
+static int join_rest(struct reader *r, struct join *j, struct logical *ret, struct err *err)
 {
-	bool more = true, has_empty = false;
+	bool more = true;
 	struct str line = {0};
 	int got;
 
@@ -178,14 +180,13 @@ static int join_rest(struct reader *r, struct join *j, unsigned *ret_last, struc
 			continue;
 		line = without_cr(line);
 		if (!str_trim(line).n) {
-			has_empty = true;
+			ret->has_blank_line = true;
 			continue;
 		}
-		*ret_last = r->line;
+		ret->last_line = r->line;
 		more = cut_continuation(&line, r->escape);
 		join_add(r, j, line);
 	}
-	r->empty_continuations += has_empty;
 	return 0;
 }
 
@@ -217,6 +218,7 @@ int reader_next(struct reader *r, struct logical *ret, struct err *err)
 	if (got <= 0)
 		return got;
 	ret->last_line = r->line;
+	ret->has_blank_line = false;
 	if (!cut_continuation(&line, r->escape)) {
 		struct segment *only = arena_alloc(r->arena, sizeof(*only));
 		struct span span = span_in_line(r, line);
@@ -229,7 +231,7 @@ int reader_next(struct reader *r, struct logical *ret, struct err *err)
 	cleanup(buf_done) struct buf text = {0};
 	struct join j = {.text = &text};
 	join_add(r, &j, line);
-	int failed = join_rest(r, &j, &ret->last_line, err);
+	int failed = join_rest(r, &j, ret, err);
 	if (failed)
 		return failed;
 	ret->text = arena_str(r->arena, buf_str(&text));

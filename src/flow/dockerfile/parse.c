@@ -316,6 +316,7 @@ static int parse_line(
 	int failed = parse_instruction(r, whole, ins, err);
 	if (failed)
 		return failed;
+	ins->blank_line = line->has_blank_line ? line->last_line : 0;
 	struct instruction *inner = ins->trigger ? ins->trigger : ins;
 	if (can_have_heredocs(inner) && (failed = heredocs_read(r, line, inner, err)))
 		return failed;
@@ -424,7 +425,8 @@ int dockerfile_parse(
 	file.escape = r.escape;
 	file.syntax = r.syntax;
 	file.check = r.check;
-	file.empty_continuations = r.empty_continuations;
+	file.check_span = r.check_span;
+	file.directive_line = r.directive_line;
 	*ret = file;
 	return 0;
 }

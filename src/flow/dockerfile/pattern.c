@@ -205,6 +205,14 @@ size_t patterns_count(const struct patterns *p)
 	return p->count;
 }
 
+bool patterns_have_exception(const struct patterns *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (p->items[i].exception)
+			return true;
+	return false;
+}
+
 /* Add what may be skipped to the set: it only ever leads forward. */
 static void close_set(const struct pattern *p, unsigned char *set)
 {

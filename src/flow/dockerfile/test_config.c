@@ -136,20 +136,6 @@ static void an_exec_healthcheck_replaces_that_of_the_base(void **state)
 		"Retries:0}\n");
 }
 
-static void names_that_sound_like_secrets_warn(void **state)
-{
-	cleanup(made_done) struct made m = {0};
-
-	(void)state;
-	made_from(&m, "FROM scratch\nARG HF_TOKEN\nENV a=1 API_KEY=x\n"
-		      "ENV TOKENIZERS_PARALLELISM=false PUBLIC_KEY=y KEYBOARD=z\n");
-	assert_int_equal(m.plan.warning_count, 2);
-	assert_non_null(strstr(m.plan.warnings[0].text, "ARG HF_TOKEN looks like a secret"));
-	assert_int_equal(m.plan.warnings[0].span.line, 2);
-	assert_non_null(strstr(m.plan.warnings[1].text, "ENV API_KEY looks like a secret"));
-	assert_int_equal(m.plan.warnings[1].span.col, 9);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,7 +145,6 @@ int main(void)
 		cmocka_unit_test(ports_are_read_as_docker_reads_them),
 		cmocka_unit_test(the_other_metadata),
 		cmocka_unit_test(an_exec_healthcheck_replaces_that_of_the_base),
-		cmocka_unit_test(names_that_sound_like_secrets_warn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

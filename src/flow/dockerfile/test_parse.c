@@ -170,7 +170,8 @@ static void point_03_blank_lines_do_not_end_a_continuation(void **state)
 	(void)state;
 	check_line("RUN a \\\n\n \t\n b\nRUN c", "RUN {a  b}\nRUN {c}");
 	assert_int_equal(dockerfile_parse(&a, &source, &file, NULL), 0);
-	assert_int_equal(file.empty_continuations, 2);
+	assert_int_equal(file.instructions[1].blank_line, 5);
+	assert_int_equal(file.instructions[2].blank_line, 8);
 }
 
 static void point_04_leading_blanks_of_continuations_stay(void **state)
