@@ -136,6 +136,7 @@ int secret_parse(struct arena *a, const char *text, struct build_secret *ret, st
 struct build_values {
 	struct common_options common;
 	struct build_flags flags;
+	bool check;
 	bool json;
 	bool plan;
 	struct option_list secrets;
@@ -143,8 +144,11 @@ struct build_values {
 };
 
 static const struct option_spec own_options[] = {
+	{"check", 0, OPTION_FLAG, offsetof(struct build_values, check), NULL,
+		"print what BuildKit's checks find in the Dockerfile, build nothing", NULL,
+		COMPLETE_NOTHING},
 	{"json", 0, OPTION_FLAG, offsetof(struct build_values, json), NULL,
-		"print the result (or the plan) as JSON", NULL, COMPLETE_NOTHING},
+		"print the result (or the plan, or the findings) as JSON", NULL, COMPLETE_NOTHING},
 	{"plan", 0, OPTION_FLAG, offsetof(struct build_values, plan), NULL,
 		"print what would run and what is cached, run nothing", NULL, COMPLETE_NOTHING},
 	{"secret", 0, OPTION_LIST, offsetof(struct build_values, secrets),
@@ -219,6 +223,26 @@ static int build_and_tell(struct invocation *inv, const struct settings *setting
 	return print_result(&text, err);
 }
 
+/* As docker: findings make the command fail. */
+static int check_and_tell(const struct settings *settings, const struct build_options *options,
+	bool json, struct err *err)
+{
+	cleanup(buf_done) struct buf text = {0};
+	struct err unprinted = {0};
+	size_t count = 0;
+
+	int r = build_check(settings, options, json, &text, &count, err);
+	int printed = print_result(&text, &unprinted);
+	if (r == 0 && printed < 0)
+		*err = unprinted;
+	if (r < 0 || printed < 0)
+		return r < 0 ? r : printed;
+	if (!count)
+		return 0;
+	return err_set(
+		err, ERR_FAILED, "the checks found %zu warning%s", count, count == 1 ? "" : "s");
+}
+
 static int build_with(struct invocation *inv, struct build_options *options, struct err *err)
 {
 	const struct build_values *values = inv->values;
@@ -234,6 +258,8 @@ static int build_with(struct invocation *inv, struct build_options *options, str
 		r = invocation_settings(inv, &settings, err);
 	if (r < 0)
 		return r;
+	if (values->check)
+		return check_and_tell(&settings, options, values->json, err);
 	if (values->plan) {
 		cleanup(buf_done) struct buf text = {0};
 		r = build_plan(&settings, options, values->json, &text, err);

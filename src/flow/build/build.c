@@ -29,7 +29,7 @@ void build_done(struct build *b)
 	arena_done(&b->arena);
 }
 
-static int open_build(struct build *b, const struct settings *settings,
+int build_open(struct build *b, const struct settings *settings,
 	const struct build_options *options, struct err *err)
 {
 	b->options = options;
@@ -270,7 +270,7 @@ int build_run(const struct settings *settings, const struct build_options *optio
 	cleanup(build_done) struct build b = {0};
 	int64_t start = clock_now();
 
-	int r = open_build(&b, settings, options, err);
+	int r = build_open(&b, settings, options, err);
 	if (r == 0)
 		r = build_or_find(&b, start, err);
 	if (r < 0)
@@ -286,7 +286,7 @@ int build_plan(const struct settings *settings, const struct build_options *opti
 {
 	cleanup(build_done) struct build b = {.plan_only = true};
 
-	int r = open_build(&b, settings, options, err);
+	int r = build_open(&b, settings, options, err);
 	if (r == 0)
 		r = build_prepare(&b, err);
 	if (r == 0)

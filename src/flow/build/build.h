@@ -91,12 +91,18 @@ must_use int build_run(const struct settings *settings, const struct build_optio
 	struct build_result *ret, struct err *err);
 
 /*
- * What build_run() would do, without doing it: for people (text) or for programs (json:
- * {"stages":[{"name","base","steps":[{"line","instruction","text","user","workdir","env",
- * "sources","destination","command","mounts","key","cached"}]}]}). A key that depends on the
- * output of a step that has not run is null.
+ * What build_run() would do, without doing it: for people (text) or for programs (json: see
+ * docs/plan.md). A key that depends on the output of a step that has not run is null.
  */
 must_use int build_plan(const struct settings *settings, const struct build_options *options,
 	bool json, struct buf *ret, struct err *err);
+
+/*
+ * BuildKit's checks of the Dockerfile, as `docker build --check` prints them: nothing is built
+ * or pulled, and no image has to be here. An error of the Dockerfile is the function's
+ * own, behind the findings. *ret_count: how many there are.
+ */
+must_use int build_check(const struct settings *settings, const struct build_options *options,
+	bool json, struct buf *ret, size_t *ret_count, struct err *err);
 
 #endif

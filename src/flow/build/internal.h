@@ -102,12 +102,24 @@ struct build {
 	char image_id[DIGEST_TEXT_SIZE];
 };
 
+/* Nothing but the store. */
+must_use int build_open(struct build *b, const struct settings *settings,
+	const struct build_options *options, struct err *err);
 void build_done(struct build *b);
 DEFINE_CLEANUP_VALUE(struct build, build_done);
 
 /* ---- prepare.c: from options to a plan and its inputs ---- */
 
 must_use int build_prepare(struct build *b, struct err *err);
+/* Its parts: the context's directory, the Dockerfile, .dockerignore, the build arguments … */
+must_use int build_read(struct build *b, struct err *err);
+/* … and the plan with the images it needs; with plan_only those that are here. */
+must_use int build_make_plan(struct build *b, struct err *err);
+
+/* ---- check.c ---- */
+
+/* Tells what the checks find in what is built; with error=true that fails the build. */
+must_use int build_lint(struct build *b, struct err *err);
 
 /* ---- contexts.c: the trees of the user ---- */
 

@@ -96,7 +96,7 @@ static int find_image(
 
 	if (check_platform(&image->platform, err) < 0)
 		return -(int)err->kind;
-	if (!b->options->pull)
+	if (!b->options->pull && b->images)
 		r = image_find(b->images, &b->arena, str_of(image->reference.text), ret, err);
 	int whole = r == 0 ? is_complete(b, ret, err) : 0;
 	if (r < 0 || whole)
@@ -219,10 +219,8 @@ static void warn(struct build *b)
 	}
 }
 
-int build_prepare(struct build *b, struct err *err)
+int build_read(struct build *b, struct err *err)
 {
-	cleanup(map_free) struct map *found = map_new();
-	struct resolver resolver = {b, found};
 	char *path = NULL;
 
 	int r = build_open_contexts(b, err);
@@ -234,12 +232,29 @@ int build_prepare(struct build *b, struct err *err)
 		return r;
 	const struct source source = {path, buf_str(&b->dockerfile_text)};
 	r = file_failed(dockerfile_parse(&b->arena, &source, &b->file, err), err);
-	if (r < 0)
-		return r;
-	add_args(b);
-	r = build_read_secrets(b, err);
 	if (r == 0)
-		r = make_plan(b, &resolver, err);
+		add_args(b);
+	return r;
+}
+
+int build_make_plan(struct build *b, struct err *err)
+{
+	cleanup(map_free) struct map *found = map_new();
+	struct resolver resolver = {b, found};
+
+	return make_plan(b, &resolver, err);
+}
+
+int build_prepare(struct build *b, struct err *err)
+{
+	int r = build_read(b, err);
+
+	if (r == 0)
+		r = build_read_secrets(b, err);
+	if (r == 0)
+		r = build_make_plan(b, err);
+	if (r == 0)
+		r = build_lint(b, err);
 	if (r == 0)
 		r = build_find_inputs(b, err);
 	if (r == 0)

@@ -67,6 +67,48 @@ static void check_plan(const struct plan *plan)
 	}
 }
 
+static bool know_base(void *arg, const char *name, struct oci_config *ret)
+{
+	struct plan_image image = {.name = name};
+
+	return !resolve(arg, &image, ret, NULL) && name[0] != 'u';
+}
+
+/* All rules, with and without what the request and the context say. */
+static void check_lint(struct arena *a, const struct dockerfile *file, const struct oci_list *args,
+	const struct patterns *ignore)
+{
+	struct lint_options options = {
+		.check = ignore ? STR("experimental=all") : (struct str){0},
+		.build_args = args,
+		.build_platform = {"linux", "amd64", ""},
+		.ignore = ignore,
+		.base = ignore ? know_base : NULL,
+		.arg = a,
+	};
+	struct lint found = {0};
+	struct err err = {0};
+
+	if (lint(a, file, &options, &found, &err)) {
+		require(err.kind == ERR_INPUT && err.text[0]);
+		return;
+	}
+	for (size_t i = 0; i < found.count; i++) {
+		const struct lint_finding *f = &found.findings[i];
+		require(f->rule[0] && f->text[0] && f->span.line);
+		require(!i || f->span.line >= found.findings[i - 1].span.line);
+	}
+}
+
+static void check_lints(struct arena *a, const struct dockerfile *file, const struct oci_list *args)
+{
+	cleanup(patterns_free) struct patterns *ignore = patterns_new();
+
+	require(!patterns_add(ignore, STR("a"), NULL) && !patterns_add(ignore, STR("**/b*"), NULL));
+	check_lint(a, file, args, NULL);
+	check_lint(a, file, NULL, ignore);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	cleanup(arena_done) struct arena a = {0};
@@ -83,11 +125,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	oci_list_add(&a, &args, STR("v=$v\""));
 	options.build_args = &args;
-	if (dockerfile_parse(&a, &source, &file, &err) ||
-		plan_make(&a, &file, &options, &plan, &err)) {
-		require(err.kind != ERR_NONE && err.kind != ERR_BUG && err.text[0]);
-		return 0;
+	int failed = dockerfile_parse(&a, &source, &file, &err);
+	if (!failed) {
+		check_lints(&a, &file, &args);
+		failed = plan_make(&a, &file, &options, &plan, &err);
 	}
-	check_plan(&plan);
+	require(!failed || (err.kind != ERR_NONE && err.kind != ERR_BUG && err.text[0]));
+	if (!failed)
+		check_plan(&plan);
 	return 0;
 }
