@@ -11,6 +11,12 @@ CMD_TEXT = ("JSON arguments recommended for CMD to prevent unintended behavior r
 URL = "https://docs.docker.com/go/dockerfile/rule/"
 
 
+def warnings_of(result):
+    """What the checks said; limits that a host cannot enforce are another matter."""
+    return [line for line in result.err.splitlines()
+            if line.startswith("warning:") and "limits" not in line]
+
+
 def test_a_clean_file(spaceport, make_space):
     space = make_space("FROM nowhere.invalid/image:1 AS base\nCMD [\"true\"]\n")
     result = spaceport("build", "--check", space).ok()
@@ -19,6 +25,7 @@ def test_a_clean_file(spaceport, make_space):
 
 def test_findings_as_docker_prints_them(spaceport, make_space):
     space = make_space("FROM scratch\n\nCOPY README.md /\nCMD node index.js\n")
+    blank = " " * 5  # where the marks of other lines stand
     result = spaceport("build", "--check", space).failed(1, says=["1 warning"])
     assert result.out == f"""Check complete, 1 warning has been found!
 
@@ -26,10 +33,10 @@ WARNING: JSONArgsRecommended - {URL}json-args-recommended/
 {CMD_TEXT}
 {space}/Dockerfile:4
 --------------------
-   2 |     
+   2 |{blank}
    3 |     COPY README.md /
    4 | >>> CMD node index.js
-   5 |     
+   5 |{blank}
 --------------------
 """
 
@@ -96,8 +103,7 @@ def test_a_base_that_is_here_is_known(spaceport, make_space):
 def test_a_build_warns_once_and_shortly(spaceport, make_space):
     space = make_space("FROM scratch\nENV API_KEY=x\nCMD x\n")
     result = spaceport("build", space).ok()
-    warnings = [line for line in result.err.splitlines() if line.startswith("warning:")]
-    assert warnings == [
+    assert warnings_of(result) == [
         'warning: SecretsUsedInArgOrEnv: Do not use ARG or ENV instructions for sensitive data '
         '(ENV "API_KEY") (line 2)',
         f"warning: JSONArgsRecommended: {CMD_TEXT} (line 3)",
@@ -106,7 +112,7 @@ def test_a_build_warns_once_and_shortly(spaceport, make_space):
 
 def test_a_build_looks_at_what_it_builds(spaceport, make_space):
     space = make_space("FROM scratch AS unused\nCMD x\nFROM scratch\nCOPY README.md /\n")
-    assert "warning:" not in spaceport("build", space).ok().err
+    assert not warnings_of(spaceport("build", space).ok())
     spaceport("build", "--check", space).failed(1)
 
 

@@ -107,7 +107,8 @@ static void add_shown(struct buf *ret, struct str text)
 {
 	for (size_t i = 0; i < text.n; i++) {
 		unsigned char c = (unsigned char)text.p[i];
-		buf_add_char(ret, (c < 0x20 && c != '\t') || c == 0x7f ? '?' : text.p[i]);
+		bool is_control = (c < 0x20 && c != '\t') || c == 0x7f;
+		buf_add_char(ret, (char)(is_control ? '?' : c));
 	}
 }
 

@@ -117,16 +117,16 @@ struct instruction {
 	struct heredoc *heredocs; /* RUN, COPY, ADD, in the order of their bodies */
 	size_t heredoc_count;
 	struct instruction *trigger; /* ONBUILD: what it will run; its text is kept in words[0] */
-	unsigned blank_line; /* it has blank lines inside: the last of its lines; else 0 */
+	unsigned blank_line;	     /* it has blank lines inside: the last of its lines; else 0 */
 };
 
 struct dockerfile {
 	struct source source;
-	char escape;	   /* '\\' or '`' */
-	struct str syntax; /* value of the syntax directive, "" when there is none */
-	struct str check;  /* the same for check */
-	struct span check_span;	   /* where that value stands */
-	unsigned directive_line;   /* the last line with a directive, 0 when there is none */
+	char escape;		 /* '\\' or '`' */
+	struct str syntax;	 /* value of the syntax directive, "" when there is none */
+	struct str check;	 /* the same for check */
+	struct span check_span;	 /* where that value stands */
+	unsigned directive_line; /* the last line with a directive, 0 when there is none */
 	struct instruction *instructions;
 	size_t instruction_count;
 	size_t stage_count;

@@ -302,7 +302,8 @@ static int compare_places(const void *a, const void *b)
 
 static void sort_findings(struct linter *l)
 {
-	const struct lint_finding **places = arena_array(l->arena, l->count + 1, sizeof(*places));
+	const struct lint_finding **places =
+		arena_array(l->arena, l->count + 1, sizeof(const struct lint_finding *));
 	struct lint_finding *sorted = arena_array(l->arena, l->count + 1, sizeof(*sorted));
 
 	for (size_t i = 0; i < l->count; i++)
