@@ -64,6 +64,8 @@ enum oci_media {
 };
 
 enum oci_media oci_media_of(struct str media_type);
+/* OCI's own name of it; never NULL. */
+const char *oci_media_type(enum oci_media media);
 
 struct oci_descriptor {
 	enum oci_media media;
@@ -88,6 +90,16 @@ struct oci_manifest {
  */
 must_use int oci_manifest_parse(struct arena *a, struct str json, struct str content_type,
 	struct oci_manifest *ret, struct err *err);
+
+/*
+ * A manifest of one image as a document of the OCI image specification, the same bytes for the
+ * same values: media types are OCI's names of `media`, whatever `media_type` says.
+ */
+void oci_manifest_print(const struct oci_manifest *manifest, struct buf *ret);
+
+struct json_writer;
+/* The same of one descriptor. */
+void oci_descriptor_print(const struct oci_descriptor *descriptor, struct json_writer *w);
 
 /* The entry of an index for a platform, or NULL. Attestation entries (unknown/unknown) never match.
  */

@@ -161,6 +161,32 @@ static void counts_are_limited(void **state)
 	assert_int_equal(oci_manifest_parse(&arena, buf_str(&text), STR(""), &m, &err), -ERR_LIMIT);
 }
 
+static void what_is_printed_is_read(void **state)
+{
+	static const char docker[] =
+		"{\"schemaVersion\":2,\"config\":" DESC(DOCKER "container.image.v1+json",
+			"10") ",\"layers\":[" DESC(DOCKER "image.rootfs.diff.tar.gzip", "20") "]}";
+	cleanup(arena_done) struct arena arena = {0};
+	cleanup(buf_done) struct buf text = {0}, again = {0};
+	struct oci_manifest m = {0}, back = {0};
+	struct err err = {0};
+
+	(void)state;
+	assert_int_equal(oci_manifest_parse(&arena, str_of(docker),
+				 STR(DOCKER "distribution.manifest.v2+json"), &m, &err),
+		0);
+	oci_manifest_print(&m, &text);
+	assert_string_equal(buf_text(&text),
+		"{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST
+		"\",\"config\":{\"mediaType\":\"" OCI "config.v1+json\",\"digest\":\"sha256:" HEX
+		"\",\"size\":10},\"layers\":["
+		"{\"mediaType\":\"" OCI "layer.v1.tar+gzip\",\"digest\":\"sha256:" HEX
+		"\",\"size\":20}]}");
+	assert_int_equal(oci_manifest_parse(&arena, buf_str(&text), STR(MANIFEST), &back, &err), 0);
+	oci_manifest_print(&back, &again);
+	assert_string_equal(buf_text(&text), buf_text(&again));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +194,7 @@ int main(void)
 		cmocka_unit_test(index_is_read),
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(counts_are_limited),
+		cmocka_unit_test(what_is_printed_is_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
