@@ -277,11 +277,11 @@ static const struct cli_command cmd_rm = {
 /* ---- image ---- */
 
 static const struct cli_command *const children[] = {
-	&cmd_import, &cmd_inspect, &cmd_pull, &cmd_rm, NULL};
+	&cmd_import, &cmd_inspect, &cmd_pull, &cmd_image_push, &cmd_rm, NULL};
 
 const struct cli_command cmd_image = {
 	.name = "image",
-	.summary = "pull, inspect, import or remove an image",
+	.summary = "pull, push, inspect, import or remove an image",
 	.operands = "",
 	.about = "Works on single images; 'spaceport images' lists them.",
 	.groups = {COMMON_GROUP},

@@ -15,6 +15,7 @@ extern const struct cli_command cmd_completion;
 extern const struct cli_command cmd_doctor;
 extern const struct cli_command cmd_help;
 extern const struct cli_command cmd_image;
+extern const struct cli_command cmd_image_push;
 extern const struct cli_command cmd_images;
 extern const struct cli_command cmd_logs;
 extern const struct cli_command cmd_ps;

@@ -30,6 +30,11 @@ struct progress *progress_new(enum progress_mode mode, int fd)
 	return p;
 }
 
+void progress_set_verb(struct progress *p, const char *verb)
+{
+	p->view->verb = verb;
+}
+
 /* Before a view is called… */
 static struct view *prepared(struct progress *p)
 {

@@ -33,6 +33,8 @@ struct progress;
 /* auto becomes bars where lines can be drawn over, and plain elsewhere. */
 struct progress *progress_new(enum progress_mode mode, int fd);
 /* Nothing that is drawn over stays. */
+/* What transfers are called: "pull" at first, "push", …; static. */
+void progress_set_verb(struct progress *p, const char *verb);
 void progress_free(struct progress *p);
 DEFINE_CLEANUP(struct progress *, progress_free);
 
@@ -68,7 +70,8 @@ struct view_ops {
 struct view {
 	const struct view_ops *ops;
 	struct terminal terminal;
-	int64_t now; /* ns, of the monotonic clock */
+	const char *verb; /* of transfers */
+	int64_t now;	  /* ns, of the monotonic clock */
 	struct buf out;
 };
 

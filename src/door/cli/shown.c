@@ -125,7 +125,8 @@ struct shown_pull *shown_pull_note(struct shown_pulls *pulls, const struct build
 		layer->done = event->done;
 		layer->total = event->total;
 	}
-	layer->is_over = str_is(phase, "done") || str_is(phase, "exists");
+	layer->is_over =
+		str_is(phase, "done") || str_is(phase, "exists") || str_is(phase, "mounted");
 	if (layer->is_over)
 		layer->done = layer->total;
 	if (event->layers > 0)

@@ -25,6 +25,7 @@ static const struct {
 	{"doctor", "spaceport-doctor.1.scd", "# OPTIONS"},
 	{"image import", "spaceport-image.1.scd", "# IMPORT OPTIONS"},
 	{"image pull", "spaceport-image.1.scd", "# PULL OPTIONS"},
+	{"image push", "spaceport-image.1.scd", "# PUSH OPTIONS"},
 	{"image rm", "spaceport-image.1.scd", "# RM OPTIONS"},
 	{"images", "spaceport-image.1.scd", "# IMAGES OPTIONS"},
 	{"logs", "spaceport-ps.1.scd", "# LOGS OPTIONS"},

@@ -174,7 +174,7 @@ static void compose_pull(struct bars_view *view, const struct shown_pull *pull)
 	size_t shown = 0;
 
 	shown_pull_sum(pull, &done, &total);
-	buf_printf(&left, "pull %s", pull->image);
+	buf_printf(&left, "%s %s", view->view.verb, pull->image);
 	if (total > 0)
 		add_bar(view, &right, done, total);
 	if (pull->rate > 0 && terminal(view)->columns >= WIDE)
@@ -330,7 +330,7 @@ static void pull_event(struct bars_view *view, const struct build_event *event)
 	}
 	cleanup(buf_done) struct buf left = {0}, right = {0};
 	shown_pull_sum(pull, &done, &total);
-	buf_printf(&left, "pull %s", pull->image);
+	buf_printf(&left, "%s %s", view->view.verb, pull->image);
 	buf_printf(&right, "%s %s", print_size(size, total),
 		print_duration(time, view->view.now - pull->started));
 	shown_pulls_remove(&view->pulls, pull);
@@ -512,5 +512,6 @@ struct view *view_bars_new(void)
 	struct bars_view *view = xcalloc(1, sizeof(*view));
 
 	view->view.ops = &ops;
+	view->view.verb = "pull";
 	return &view->view;
 }

@@ -95,7 +95,8 @@ static void add_step(struct json_writer *w, const struct build_event *event)
 
 static void tell_event(struct view *v, const struct build_event *event)
 {
-	struct json_writer w = begin(v, build_names[event->kind]);
+	struct json_writer w =
+		begin(v, event->kind == BUILD_PULL ? v->verb : build_names[event->kind]);
 
 	if (event->kind == BUILD_PULL)
 		add_pull(&w, event);
@@ -209,5 +210,6 @@ struct view *view_json_new(void)
 	struct json_view *view = xcalloc(1, sizeof(*view));
 
 	view->view.ops = &ops;
+	view->view.verb = "pull";
 	return &view->view;
 }

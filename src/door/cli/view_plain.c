@@ -101,7 +101,7 @@ static void step_over(struct plain_view *view, const struct build_event *event)
 
 static void pull_begin(struct view *v, const struct shown_pull *pull)
 {
-	buf_printf(&v->out, "pull %s: ", pull->image);
+	buf_printf(&v->out, "%s %s: ", v->verb, pull->image);
 }
 
 static void pull_so_far(struct view *v, const struct shown_pull *pull)
@@ -121,7 +121,7 @@ static void pull_asks(
 {
 	cleanup(buf_done) struct buf line = {0};
 
-	buf_printf(&line, "pull %s: %.*s ", pull->image, STR_ARG(event->phase));
+	buf_printf(&line, "%s %s: %.*s ", view->view.verb, pull->image, STR_ARG(event->phase));
 	output_one_line(&line, event->text);
 	buf_add_char(&line, '\n');
 	if (str_eq(buf_str(&line), buf_str(&view->asked)))
@@ -289,6 +289,7 @@ struct view *view_plain_new(void)
 	struct plain_view *view = xcalloc(1, sizeof(*view));
 
 	view->view.ops = &ops;
+	view->view.verb = "pull";
 	view->at_line_start = true;
 	return &view->view;
 }

@@ -78,7 +78,7 @@ static int gzip_feed(struct compress *c, struct str piece, struct err *err)
 		/* A full block waits for its successor, since it could be the last. */
 		if (!part.n) {
 			int r = gzip_block(c, false, err);
-			if (r < 0)
+			if (r != 0)
 				return r;
 			continue;
 		}
@@ -119,7 +119,7 @@ static int zstd_step(struct compress *c, struct str piece, ZSTD_EndDirective end
 		if (ZSTD_isError(left))
 			return err_set(err, ERR_SYSTEM, "zstd: %s", ZSTD_getErrorName(left));
 		int r = put(c, str_from(c->room, out.pos), err);
-		if (r < 0)
+		if (r != 0)
 			return r;
 		is_done = end == ZSTD_e_end ? left == 0 : in.pos == in.size;
 	} while (!is_done);

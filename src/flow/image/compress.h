@@ -20,7 +20,7 @@
 struct compress_options {
 	enum oci_media media; /* OCI_MEDIA_LAYER_TAR (as it is), _GZIP or _ZSTD */
 	unsigned workers;     /* side by side; 0: one for each processor, at most 8 */
-	/* Gets the compressed bytes in order; < 0 ends everything with this error. */
+	/* Gets the compressed bytes in order; anything but 0 ends everything and is returned. */
 	int (*out)(void *arg, struct str piece, struct err *err);
 	void *arg;
 };

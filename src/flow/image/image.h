@@ -151,16 +151,20 @@ enum image_phase {
 	IMAGE_EXISTS,	/* the layer is in the store already */
 	IMAGE_DOWNLOAD, /* done of total bytes, compressed */
 	IMAGE_UNPACK,	/* all bytes are here; the rest is being unpacked */
-	IMAGE_DONE,	/* this layer is in the store */
+	IMAGE_DONE,	/* this layer is in the store, or in the registry */
+	IMAGE_UPLOAD,	/* done of total bytes, uncompressed; total may be 0: not known */
+	IMAGE_MOUNTED,	/* the registry had it in another repository */
 };
 
-/* "resolve", "exists", "download", "unpack", "done" */
+/* "resolve", "exists", "download", "unpack", "done", "upload", "mounted" */
 const char *image_phase_name(enum image_phase phase);
 
 struct image_progress {
 	const char *image; /* canonical reference, or the archive's path */
 	enum image_phase phase;
-	struct digest layer; /* digest of the blob, as the manifest has it */
+	/* Digest of the blob, as the manifest has it; of a push, something that tells layers apart.
+	 */
+	struct digest layer;
 	size_t index, count; /* which layer of how many */
 	uint64_t done, total;
 	const char *text; /* IMAGE_RESOLVE: the registry or mirror; else "" */
@@ -196,6 +200,7 @@ struct image_source {
 	const char *ca_bundle;	      /* as net_options */
 	struct oci_platform platform; /* os NULL: this machine's */
 	unsigned parallel;	      /* layers at once; 0: 3 */
+	size_t chunk_bytes;	      /* sent with one request; 0: 8 MiB */
 	unsigned retry_ms; /* wait before the second try of a cut transfer, doubled each time; 0:
 			      500 */
 	struct {
@@ -205,10 +210,18 @@ struct image_source {
 	} limits;
 };
 
-/* What a pull or an import works with. */
+/* Small facts that cost time only when they are forgotten. */
+struct image_memory {
+	bool (*get)(void *arg, struct str name, struct buf *ret);
+	void (*put)(void *arg, struct str name, struct str value);
+	void *arg;
+};
+
+/* What a pull, an import or a push works with. */
 struct image_transfer {
 	const struct image_source *source;
-	const struct image_layer_sink *sink;
+	const struct image_layer_sink *sink; /* not of a push */
+	const struct image_memory *memory;   /* where layers are in registries; NULL: none */
 	struct image_watcher watcher;
 };
 
@@ -239,7 +252,10 @@ struct image_writer {
 
 /* Layers are asked for by their image and their place in it, from 0, the lowest. */
 struct image_layer_source {
-	/* What is known without making the tar: 0 or IMAGE_E_ABSENT. */
+	/*
+	 * What is known without making the tar: 0 or IMAGE_E_ABSENT, with ret->size about as
+	 * large as it will be (0: no idea).
+	 */
 	int (*facts)(void *arg, const struct image_record *record, size_t layer,
 		struct image_layer_facts *ret, struct err *err);
 	/* Make the tar: the same bytes each time. */
@@ -251,6 +267,12 @@ struct image_layer_source {
 	 */
 	void (*remember)(void *arg, const struct image_record *record, size_t layer,
 		const struct image_layer_facts *facts);
+	/*
+	 * The diff ID that a layer had where it was pulled or imported from, which its tar made
+	 * here need not have: 0 or IMAGE_E_ABSENT. NULL: not known of any.
+	 */
+	int (*origin)(void *arg, const struct image_record *record, size_t layer,
+		struct digest *ret, struct err *err);
 	void *arg;
 };
 
@@ -274,6 +296,44 @@ must_use int image_layer_facts_get(const struct image_layer_source *source,
  */
 must_use int image_outgoing_config(struct arena *a, const struct image_record *record,
 	const struct image_layer_facts *facts, struct str *ret, struct err *err);
+
+/* ---- Pushes ---- */
+
+struct image_push {
+	const struct image_record *record;
+	const struct oci_reference *to; /* with a tag and without a digest */
+	/*
+	 * OCI_MEDIA_LAYER_GZIP or OCI_MEDIA_LAYER_ZSTD: the form of layers that are uploaded. One
+	 * that was pulled and is in the registry already keeps the form in which it is there.
+	 */
+	enum oci_media form;
+	const struct image_layer_source *layers;
+};
+
+struct image_pushed_layer {
+	struct digest diff_id, digest; /* of the tar, of the blob */
+	uint64_t size;		       /* of the blob */
+	enum oci_media media;
+	enum image_phase how; /* IMAGE_DONE: uploaded; IMAGE_EXISTS, IMAGE_MOUNTED */
+};
+
+struct image_pushed {
+	struct digest digest; /* of the manifest */
+	uint64_t size;
+	struct digest config;		   /* the image's id there */
+	struct image_pushed_layer *layers; /* bottom first */
+	size_t layer_count;
+};
+
+/*
+ * Bring an image to a registry, never to one of its mirrors: what it has already is not sent
+ * again, what another of its repositories has is mounted from there, layers go side by side, and
+ * the manifest comes last. The record gets the name with the digest. Errors: ERR_DENIED,
+ * ERR_NETWORK, ERR_LIMIT, ERR_CANCELLED, ERR_INPUT and those of the layers. Nothing is left
+ * running in any case.
+ */
+must_use int image_push(struct image_store *store, struct arena *a, const struct image_push *push,
+	const struct image_transfer *transfer, struct image_pushed *ret, struct err *err);
 
 /* ---- Archives ---- */
 

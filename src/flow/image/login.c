@@ -63,14 +63,28 @@ static void token_query_done(struct token_query *q)
 DEFINE_CLEANUP_VALUE(struct token_query, token_query_done);
 
 /*
- * The scope is ours to say: what the challenge asks for may be more than a pull of this
- * repository, and it is our credentials that would vouch for it.
+ * The scope is ours to say: what the challenge asks for may be more than what is done with this
+ * repository, and it is our credentials that would vouch for it. A query has a field for each
+ * scope, a form one field for all (distribution's token specifications).
  */
+static void add_scopes(const struct registry *registry, const struct endpoint *endpoint,
+	bool is_form, struct buf *to)
+{
+	const char *first = arena_printf(registry->arena, "repository:%s:%s", endpoint->repository,
+		registry->actions ? registry->actions : "pull");
+
+	add_field(to, "scope", first);
+	for (size_t i = 0; i < registry->also_read.count; i++) {
+		const char *scope = arena_printf(
+			registry->arena, "repository:%s:pull", registry->also_read.items[i]);
+		buf_add_text(to, is_form ? "%20" : "&scope=");
+		net_url_encode(str_of(scope), to);
+	}
+}
+
 static void make_query(struct registry *registry, const struct endpoint *endpoint,
 	const struct challenge *challenge, const struct credentials *who, struct token_query *q)
 {
-	const char *scope =
-		arena_printf(registry->arena, "repository:%s:pull", endpoint->repository);
 	struct buf *fields;
 
 	buf_add_text(&q->url, challenge->realm);
@@ -84,7 +98,7 @@ static void make_query(struct registry *registry, const struct endpoint *endpoin
 		buf_add_char(&q->url, strchr(challenge->realm, '?') ? '&' : '?');
 		q->authorization = who ? credentials_basic(registry->arena, who) : NULL;
 	}
-	add_field(fields, "scope", scope);
+	add_scopes(registry, endpoint, q->is_post, fields);
 	if (challenge->service[0]) {
 		buf_add_char(fields, '&');
 		add_field(fields, "service", challenge->service);

@@ -5,6 +5,7 @@
 
 #include "image/blob.h"
 #include "image/internal.h"
+#include "image/places.h"
 #include "image/registry.h"
 #include "image/worker.h"
 
@@ -14,6 +15,8 @@ static const char *const phase_names[] = {
 	[IMAGE_DOWNLOAD] = "download",
 	[IMAGE_UNPACK] = "unpack",
 	[IMAGE_DONE] = "done",
+	[IMAGE_UPLOAD] = "upload",
+	[IMAGE_MOUNTED] = "mounted",
 };
 
 const char *image_phase_name(enum image_phase phase)
@@ -256,6 +259,32 @@ static void add_repo_digest(struct pull *pull, const struct digest *digest, stru
 	oci_list_add(pull->arena, list, str_of(name));
 }
 
+/* A push to the same registry need not send these layers again. */
+static void remember_layers(struct pull *pull)
+{
+	const struct oci_manifest *manifest = &pull->image.manifest;
+	const struct endpoint *endpoint = &pull->registry.endpoints[pull->registry.first];
+	struct digest diff_id;
+
+	for (size_t i = 0; i < manifest->layer_count; i++) {
+		const struct oci_descriptor *layer = &manifest->layers[i];
+		struct place place = {.registry = endpoint->registry,
+			.repository = endpoint->repository,
+			.digest = layer->digest,
+			.size = layer->size,
+			.media = layer->media};
+		if (!digest_parse(str_of(pull->config.diff_ids.items[i]), &diff_id))
+			continue;
+		places_remember(pull->transfer->memory, &diff_id, &place);
+		if (strcmp(endpoint->registry, pull->reference->registry) == 0)
+			continue;
+		/* What came from a mirror is behind it, too. */
+		place.registry = pull->reference->registry;
+		place.repository = pull->reference->repository;
+		places_remember(pull->transfer->memory, &diff_id, &place);
+	}
+}
+
 static int keep(struct pull *pull, struct image_record *ret, struct err *err)
 {
 	const struct oci_manifest *manifest = &pull->image.manifest;
@@ -288,6 +317,8 @@ static int pull_image(struct pull *pull, struct image_record *ret, struct err *e
 		r = check_config(pull, err);
 	if (r == 0)
 		r = bring_layers(pull, err);
+	if (r == 0)
+		remember_layers(pull);
 	return r == 0 ? keep(pull, ret, err) : r;
 }
 

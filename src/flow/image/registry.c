@@ -10,7 +10,6 @@
 
 enum {
 	MANIFEST_MAX_BYTES = 4 << 20,
-	MANIFEST_TRIES = 3,
 	DEFAULT_RETRY_MS = 500,
 	MAX_WAIT_SECONDS = 30,
 };
@@ -38,6 +37,23 @@ int registry_open(struct arena *a, const struct image_source *source,
 	return r;
 }
 
+int registry_open_for_push(struct arena *a, const struct image_source *source,
+	const struct oci_reference *reference, const struct image_watcher *watcher,
+	struct registry *ret, struct err *err)
+{
+	int r = registry_open(a, source, reference, watcher, ret, err);
+	size_t origins = 0;
+
+	if (r < 0)
+		return r;
+	/* The registry itself comes last, and its plain form behind it. */
+	origins = ret->endpoints[ret->count - 1].is_plain_fallback ? 2 : 1;
+	ret->endpoints += ret->count - origins;
+	ret->count = origins;
+	ret->actions = "pull,push";
+	return 0;
+}
+
 void registry_done(struct registry *registry)
 {
 	net_client_free(registry->client);
@@ -63,6 +79,8 @@ static const struct {
 	{401, ERR_DENIED, "access denied"},
 	{403, ERR_DENIED, "access denied"},
 	{404, ERR_MISSING, "not found"},
+	{405, ERR_NETWORK, "not possible there"},
+	{413, ERR_NETWORK, "too large"},
 	{429, ERR_NETWORK, "too many requests"},
 };
 
@@ -88,8 +106,16 @@ void endpoint_hint_login(const struct endpoint *endpoint, struct err *err)
 		endpoint->registry);
 }
 
-static void hint_for(const struct endpoint *endpoint, int status, struct err *err)
+static void hint_for(const struct registry *registry, const struct endpoint *endpoint, int status,
+	struct err *err)
 {
+	if (registry->actions && (status == 401 || status == 403)) {
+		(void)err_hint(err,
+			"log in with `docker login %s` (or podman login) as somebody who may push "
+			"to %s, or check the name",
+			endpoint->registry, endpoint->repository);
+		return;
+	}
 	if (status == 429 && strcmp(endpoint->registry, "docker.io") == 0)
 		(void)err_hint(err,
 			"Docker Hub limits pulls by address: log in with `docker login`, or name a "
@@ -101,8 +127,8 @@ static void hint_for(const struct endpoint *endpoint, int status, struct err *er
 		endpoint_hint_login(endpoint, err);
 }
 
-static int status_error(
-	const struct endpoint *endpoint, const struct net_response *ret, struct err *err)
+int endpoint_status_error(const struct registry *registry, const struct endpoint *endpoint,
+	const struct net_response *ret, struct err *err)
 {
 	cleanup(arena_done) struct arena a = {0};
 	enum err_kind kind = ERR_NETWORK;
@@ -117,7 +143,7 @@ static int status_error(
 	}
 	(void)err_set(err, kind, "%s: %s%s%.*s%s", buf_text(&ret->url), text, message.n ? " (" : "",
 		STR_ARG(message), message.n ? ")" : "");
-	hint_for(endpoint, ret->status, err);
+	hint_for(registry, endpoint, ret->status, err);
 	return -(int)kind;
 }
 
@@ -163,7 +189,7 @@ int endpoint_get(struct registry *registry, struct endpoint *endpoint,
 	if (ret->status == 200 || ret->status == 206)
 		return 0;
 	ret->may_retry = ret->status >= 500 || ret->status == 429;
-	return status_error(endpoint, ret, err);
+	return endpoint_status_error(registry, endpoint, ret, err);
 }
 
 /* ---- All of them ---- */
@@ -227,7 +253,7 @@ int registry_failed(struct registry *registry, struct err *err)
 	return -(int)err->kind;
 }
 
-static void tell(struct registry *registry, const struct endpoint *endpoint)
+void registry_tell(const struct registry *registry, const struct endpoint *endpoint)
 {
 	const struct image_progress progress = {
 		.image = registry->reference->text, .phase = IMAGE_RESOLVE, .text = endpoint->base};
@@ -281,10 +307,10 @@ static int get_manifest(struct registry *registry, struct endpoint *endpoint, co
 		.arg = registry->watcher->arg};
 	int r;
 
-	tell(registry, endpoint);
+	registry_tell(registry, endpoint);
 	for (int attempt = 1;; attempt++) {
 		r = endpoint_get(registry, endpoint, &want, ret, err);
-		if (r == 0 || !ret->status || attempt == MANIFEST_TRIES ||
+		if (r == 0 || !ret->status || attempt == REGISTRY_TRIES ||
 			!registry_wait(registry, ret, attempt))
 			return r;
 	}

@@ -35,11 +35,20 @@ struct registry {
 	struct net_client *client;
 	struct endpoint *endpoints;
 	size_t count;
-	size_t first; /* that was of use last */
+	size_t first;		   /* that was of use last */
+	const char *actions;	   /* what tokens are asked for; NULL: "pull" */
+	struct oci_list also_read; /* other repositories of the registry that they are to open */
 };
 
 /* Everything named must outlive ret; release with registry_done(). */
 must_use int registry_open(struct arena *a, const struct image_source *source,
+	const struct oci_reference *reference, const struct image_watcher *watcher,
+	struct registry *ret, struct err *err);
+/*
+ * The same for a push: only the registry itself is asked, never a mirror, and tokens are for
+ * writing.
+ */
+must_use int registry_open_for_push(struct arena *a, const struct image_source *source,
 	const struct oci_reference *reference, const struct image_watcher *watcher,
 	struct registry *ret, struct err *err);
 void registry_done(struct registry *registry);
@@ -69,6 +78,32 @@ struct registry_want {
  */
 must_use int endpoint_get(struct registry *registry, struct endpoint *endpoint,
 	const struct registry_want *want, struct net_response *ret, struct err *err);
+/* Any request to an endpoint, or to where it sends us. */
+struct registry_send {
+	const char *method; /* "HEAD", "GET", "POST", "PATCH", "PUT" */
+	const char *url;
+	bool is_foreign; /* of another origin: no authorization goes there, no login is made */
+	struct str body;
+	int body_fd; /* as net_request */
+	uint64_t body_size;
+	const char *content_type, *content_range; /* or NULL */
+	int stall_seconds;			  /* 0: the usual time */
+};
+
+/*
+ * Returns 0 for an answer of any status, with may_retry set where another try may be answered
+ * better. Logs in when the endpoint wants that.
+ */
+must_use int endpoint_send(struct registry *registry, struct endpoint *endpoint,
+	const struct registry_send *send, struct net_response *ret, struct err *err);
+/* An answer that is no success as an error: URL, meaning, the registry's own message, remedy. */
+int endpoint_status_error(const struct registry *registry, const struct endpoint *endpoint,
+	const struct net_response *answer, struct err *err);
+/*
+ * Find out by which endpoint the registry can be reached, and log in there when it wants that.
+ */
+must_use int registry_reach(struct registry *registry, struct endpoint **ret, struct err *err);
+
 /* Answer the challenge of a 401: fills endpoint->authorization. */
 must_use int endpoint_log_in(struct registry *registry, struct endpoint *endpoint,
 	const struct net_response *refusal, struct err *err);
@@ -85,6 +120,11 @@ struct endpoint *registry_endpoint(struct registry *registry, size_t i);
 int registry_failed(struct registry *registry, struct err *err);
 /* The remedy where what came is not what was asked for. Returns -kind. */
 int registry_hint_wrong(struct err *err);
+
+/* Progress: this endpoint is asked now. */
+void registry_tell(const struct registry *registry, const struct endpoint *endpoint);
+
+enum { REGISTRY_TRIES = 3 /* for a request that can simply be made again */ };
 
 /*
  * Wait before the next attempt: half a second after the first, then one, two, …, and as long as

@@ -32,6 +32,7 @@ struct report {
 	bool is_result;
 	int result;
 	struct err err;
+	struct layer_outcome outcome;
 };
 
 struct slot {
@@ -63,8 +64,10 @@ void worker_tell(struct worker *worker, enum image_phase phase, uint64_t done)
 {
 	int64_t now = clock_now();
 
-	if (phase == IMAGE_DOWNLOAD && done < worker->job->blob->size &&
-		now - worker->reported < TELL_MS * INT64_C(1000000))
+	bool is_between = phase == IMAGE_UPLOAD ||
+			  (phase == IMAGE_DOWNLOAD && done < worker->job->blob->size);
+
+	if (is_between && now - worker->reported < TELL_MS * INT64_C(1000000))
 		return;
 	worker->reported = now;
 	send_report(worker,
@@ -111,6 +114,7 @@ noreturn_fn static void run_worker(struct crew *crew, size_t index, pid_t parent
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		_exit(1);
 	report.result = crew->plan->work(crew->plan->arg, &worker, &report.err);
+	report.outcome = worker.outcome;
 	send_report(&worker, &report);
 	_exit(0);
 }
@@ -165,8 +169,10 @@ static void take_result(struct crew *crew, const struct report *report)
 			crew->slots[i].has_reported = true;
 	if (report->result == 0) {
 		crew->finished++;
+		if (crew->plan->outcomes)
+			crew->plan->outcomes[report->index] = report->outcome;
 		tell(crew, &(struct report){.index = report->index,
-				   .phase = IMAGE_DONE,
+				   .phase = report->outcome.how ? report->outcome.how : IMAGE_DONE,
 				   .done = crew->plan->jobs[report->index].blob->size});
 	} else if (crew->failure.kind == ERR_NONE) {
 		crew->failure = report->err;

@@ -3,9 +3,9 @@
 #define IMAGE_WORKER_H
 
 /*
- * The layers of one image come in side by side: each in a worker process, a few at once. When
- * one fails, or the caller wants to stop, or the caller itself dies, all of them end, and none
- * is left when workers_run() returns.
+ * The layers of one image come in, or go out, side by side: each in a worker process, a few at
+ * once. When one fails, or the caller wants to stop, or the caller itself dies, all of them end,
+ * and none is left when workers_run() returns.
  */
 #include "image/image.h"
 #include "image/unpacking.h"
@@ -17,9 +17,20 @@ struct layer_job {
 	enum decompress_kind kind;
 };
 
+/* What came of a job, where that is not known beforehand. */
+struct layer_outcome {
+	enum image_phase how; /* IMAGE_EXISTS, …; 0: IMAGE_DONE */
+	struct image_layer_facts facts;
+	struct digest digest; /* of the blob */
+	uint64_t size;
+	enum oci_media media;
+	bool is_ours; /* the form of the blob was our choice, now or earlier */
+};
+
 /* A worker, as seen from inside its process. */
 struct worker {
 	const struct layer_job *job;
+	struct layer_outcome outcome; /* the work fills it */
 	const struct image_transfer *transfer;
 	size_t index;
 	int reports;
@@ -31,12 +42,13 @@ struct worker_crew {
 	const struct oci_descriptor *layers; /* of the image, bottom first */
 	size_t layer_count;
 	const struct image_transfer *transfer;
-	/* Runs in the worker: bring in worker->job. */
+	/* Runs in the worker: bring worker->job in, or out. */
 	int (*work)(void *arg, struct worker *worker, struct err *err);
 	void *arg;
-	/* workers_plan() fills these. */
+	/* workers_plan() fills these for layers that come in. */
 	const struct layer_job *jobs;
 	size_t count;
+	struct layer_outcome *outcomes; /* one for each job; NULL: not wanted */
 };
 
 /*

@@ -60,6 +60,11 @@ struct removal {
 void removal_tell(const struct removal *job, struct sandbox_channel *channel);
 void removal_hear(void *arg, struct str message);
 
+/* ---- transfer.c: what pulls and pushes work with, in a box ---- */
+
+void transfer_source(struct arena *a, const struct settings *settings, struct image_source *ret);
+struct image_memory transfer_memory(struct layer_store *layers);
+
 /* Progress as a message: pure, for both ends. */
 void progress_print(const struct image_progress *progress, struct buf *ret);
 /* False when the bytes are no progress. Text looks into the arena. */

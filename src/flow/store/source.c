@@ -12,6 +12,9 @@
  * Layers on their way out. A layer that a step made is packed against the tree below it,
  * which is mounted for that; one that came from an archive is written as it came.
  */
+/* Header and padding of an entry, about. */
+enum { TAR_ENTRY_BYTES = 1024 };
+
 struct store_source {
 	struct layer_store *layers;
 	int scratch;
@@ -125,9 +128,11 @@ static int source_facts(void *arg, const struct image_record *record, size_t lay
 	if (r < 0)
 		return r;
 	/* A memo that cannot be read is made anew. */
-	if (layer_memo_get(source->layers, buf_str(&name), &text, NULL) != 0)
-		return IMAGE_E_ABSENT;
-	return parse_facts(buf_str(&text), ret) ? 0 : IMAGE_E_ABSENT;
+	if (layer_memo_get(source->layers, buf_str(&name), &text, NULL) == 0 &&
+		parse_facts(buf_str(&text), ret))
+		return 0;
+	*ret = (struct image_layer_facts){.size = out.meta.size + out.meta.files * TAR_ENTRY_BYTES};
+	return IMAGE_E_ABSENT;
 }
 
 static void source_remember(void *arg, const struct image_record *record, size_t layer,
@@ -237,10 +242,26 @@ static int source_pack(void *arg, const struct image_record *record, size_t laye
 					   : pack_tree(source, &out, -1, to, err);
 }
 
+static int source_origin(void *arg, const struct image_record *record, size_t layer,
+	struct digest *ret, struct err *err)
+{
+	struct store_source *source = arg;
+	struct outgoing_layer out;
+	int r = find_layer(source, record, layer, &out, err);
+
+	if (r < 0)
+		return r;
+	if (out.meta.kind != LAYER_BASE || !out.meta.has_digest)
+		return IMAGE_E_ABSENT;
+	*ret = out.meta.digest;
+	return 0;
+}
+
 struct image_layer_source store_source_layers(struct store_source *source)
 {
 	return (struct image_layer_source){.facts = source_facts,
 		.pack = source_pack,
 		.remember = source_remember,
+		.origin = source_origin,
 		.arg = source};
 }

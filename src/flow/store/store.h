@@ -130,6 +130,16 @@ struct store_imported {
 must_use int store_import(struct store *store, struct arena *a, const struct image_archive *archive,
 	const struct store_transfer *transfer, struct store_imported *ret, struct err *err);
 
+struct store_push {
+	const char *image; /* a name, an id or the beginning of one */
+	const struct oci_reference *to;
+	enum oci_media form; /* of layers that are uploaded, as in image_push */
+};
+
+/* Push an image (image_push()). IMAGE_E_ABSENT when there is none; ret lives in the arena. */
+must_use int store_push(struct store *store, struct arena *a, const struct store_push *push,
+	const struct store_transfer *transfer, struct image_pushed *ret, struct err *err);
+
 struct store_removed {
 	struct image_removed image;
 	size_t layers; /* how many went with it: those that nothing needs, and no lease names */

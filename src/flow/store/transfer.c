@@ -60,7 +60,7 @@ static int sink_unpack(
 
 /* ---- settings to sources ---- */
 
-static void make_source(struct arena *a, const struct settings *settings, struct image_source *ret)
+void transfer_source(struct arena *a, const struct settings *settings, struct image_source *ret)
 {
 	struct image_registry *registries =
 		arena_array(a, settings->registry_count + 1, sizeof(*registries));
@@ -76,6 +76,23 @@ static void make_source(struct arena *a, const struct settings *settings, struct
 		.registry_count = settings->registry_count,
 		.credentials = settings->credentials,
 		.ca_bundle = settings->ca_bundle};
+}
+
+/* ---- memos as memory ---- */
+
+static bool recall(void *arg, struct str name, struct buf *ret)
+{
+	return layer_memo_get(arg, name, ret, NULL) == 0;
+}
+
+static void note(void *arg, struct str name, struct str value)
+{
+	ignored(layer_memo_put(arg, name, value, NULL)); /* it is found out anew, then */
+}
+
+struct image_memory transfer_memory(struct layer_store *layers)
+{
+	return (struct image_memory){.get = recall, .put = note, .arg = layers};
 }
 
 /* ---- one transfer in a box of its own ---- */
@@ -166,9 +183,11 @@ static int transfer_in_box(void *arg, struct sandbox_channel *channel, struct er
 	struct sink to = {layers, job->lease};
 	const struct image_layer_sink sink = {
 		.key = sink_key, .has = sink_has, .unpack = sink_unpack, .arg = &to};
-	make_source(&a, job->store->settings, &source);
+	transfer_source(&a, job->store->settings, &source);
+	const struct image_memory memory = transfer_memory(layers);
 	const struct image_transfer transfer = {.source = &source,
 		.sink = &sink,
+		.memory = &memory,
 		.watcher = {.on_progress = tell_progress, .arg = job}};
 	return job->archive ? import_in_box(job, images, &a, &transfer, err)
 			    : pull_in_box(job, images, &a, &transfer, err);
