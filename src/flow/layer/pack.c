@@ -312,16 +312,20 @@ static int write_end(struct pack *p, struct err *err)
 {
 	static const char zeros[2 * TAR_BLOCK];
 
-	p->stats.size += sizeof(zeros);
-	return p->options->write(p->options->arg, str_from(zeros, sizeof(zeros)), err);
+	int r = pack_add(p, str_from(zeros, sizeof(zeros)), err);
+	return r == 0 ? pack_flush(p, err) : r;
 }
 
 int layer_pack(int root, const struct layer_pack_options *options,
 	struct layer_pack_stats *ret_stats, struct err *err)
 {
 	cleanup(map_free) struct map *links = map_new();
-	cleanup_free char *buffer = xmalloc(PACK_BUFFER), *other = xmalloc(PACK_BUFFER);
-	struct pack p = {.options = options, .links = links, .buffer = buffer, .other = other};
+	cleanup_free char *buffer = xmalloc(PACK_BUFFER);
+	cleanup_free char *compared = xmalloc((size_t)2 * PACK_COMPARED);
+	struct pack p = {.options = options,
+		.links = links,
+		.buffer = buffer,
+		.compared = {compared, compared + PACK_COMPARED}};
 	cleanup_close int fd = dir_reopen(root, O_RDONLY | O_DIRECTORY, err);
 	int r = fd < 0 ? fd : pack_root(&p, fd, err);
 

@@ -23,11 +23,12 @@ struct pack {
 	struct map *links;  /* inode → path under which it was written */
 	struct buf path;    /* of the current entry, without a '/' at either end */
 	struct buf header;
-	char *buffer; /* PACK_BUFFER bytes */
-	char *other;  /* the same, for comparing */
+	char *buffer; /* PACK_BUFFER bytes of archive that are still to be written: */
+	size_t filled;
+	char *compared[2]; /* PACK_COMPARED bytes each */
 };
 
-enum { PACK_BUFFER = 1 << 20 };
+enum { PACK_BUFFER = 1 << 20, PACK_COMPARED = 128 << 10 };
 
 /* An entry of the tree, or of what is below it. */
 struct pack_entry {
@@ -55,6 +56,10 @@ bool pack_capability(struct str value, char ret[static 24], size_t *ret_length);
 /* Are both the same, but for the time of a directory? 1 or 0, < 0. */
 must_use int pack_is_same(struct pack *p, const struct pack_entry *e,
 	const struct pack_entry *below, struct err *err);
+
+/* Append bytes to the archive; and hand out what has come together. */
+must_use int pack_add(struct pack *p, struct str bytes, struct err *err);
+must_use int pack_flush(struct pack *p, struct err *err);
 
 /* Write p->path with what it holds. */
 must_use int pack_write(struct pack *p, const struct pack_entry *e, struct err *err);

@@ -136,11 +136,11 @@ static int read_exactly(int fd, char *to, size_t n, struct err *err)
 static int same_content(struct pack *p, int fd, int below, uint64_t size, struct err *err)
 {
 	while (size) {
-		size_t n = size < PACK_BUFFER ? (size_t)size : PACK_BUFFER;
-		if (read_exactly(fd, p->buffer, n, err) < 0 ||
-			read_exactly(below, p->other, n, err) < 0)
+		size_t n = size < PACK_COMPARED ? (size_t)size : PACK_COMPARED;
+		if (read_exactly(fd, p->compared[0], n, err) < 0 ||
+			read_exactly(below, p->compared[1], n, err) < 0)
 			return -(int)err->kind;
-		if (memcmp(p->buffer, p->other, n) != 0)
+		if (memcmp(p->compared[0], p->compared[1], n) != 0)
 			return 0;
 		size -= n;
 	}
@@ -172,12 +172,12 @@ static int same_opened(
 static int same_target(
 	struct pack *p, const struct pack_entry *e, const struct pack_entry *below, struct err *err)
 {
-	ssize_t n = readlinkat(e->dirfd, e->name, p->buffer, PATH_MAX);
-	ssize_t m = readlinkat(below->dirfd, below->name, p->other, PATH_MAX);
+	ssize_t n = readlinkat(e->dirfd, e->name, p->compared[0], PATH_MAX);
+	ssize_t m = readlinkat(below->dirfd, below->name, p->compared[1], PATH_MAX);
 
 	if (n < 0 || m < 0)
 		return err_sys(err, "read link");
-	return n == m && memcmp(p->buffer, p->other, (size_t)n) == 0;
+	return n == m && memcmp(p->compared[0], p->compared[1], (size_t)n) == 0;
 }
 
 int pack_is_same(
@@ -201,10 +201,28 @@ int pack_is_same(
 
 /* ---- Writing ---- */
 
-static int write_out(struct pack *p, struct str bytes, struct err *err)
+int pack_flush(struct pack *p, struct err *err)
 {
+	struct str bytes = str_from(p->buffer, p->filled);
+
 	p->stats.size += bytes.n;
+	p->filled = 0;
 	return bytes.n ? p->options->write(p->options->arg, bytes, err) : 0;
+}
+
+int pack_add(struct pack *p, struct str bytes, struct err *err)
+{
+	int r = 0;
+
+	while (bytes.n && r == 0) {
+		size_t room = PACK_BUFFER - p->filled, n = bytes.n < room ? bytes.n : room;
+		memcpy(p->buffer + p->filled, bytes.p, n);
+		p->filled += n;
+		bytes = str_from_index(bytes, n);
+		if (p->filled == PACK_BUFFER)
+			r = pack_flush(p, err);
+	}
+	return r;
 }
 
 static int64_t time_of(const struct pack *p, const struct stat *st)
@@ -231,7 +249,7 @@ static int write_header(struct pack *p, const struct tar_header *header, struct 
 	p->stats.entries++;
 	buf_clear(&p->header);
 	tar_print(header, &p->header);
-	return write_out(p, buf_str(&p->header), err);
+	return pack_add(p, buf_str(&p->header), err);
 }
 
 /* Read through its holes: an archive with sparse files in it is none that all can read. */
@@ -242,13 +260,15 @@ static int write_content(struct pack *p, int fd, uint64_t size, struct err *err)
 	int r = 0;
 
 	while (left && r == 0) {
-		size_t n = left < PACK_BUFFER ? (size_t)left : PACK_BUFFER;
-		r = read_exactly(fd, p->buffer, n, err);
-		if (r == 0)
-			r = write_out(p, str_from(p->buffer, n), err);
+		size_t room = PACK_BUFFER - p->filled;
+		size_t n = left < room ? (size_t)left : room;
+		r = read_exactly(fd, p->buffer + p->filled, n, err);
+		p->filled += n;
 		left -= n;
+		if (r == 0 && p->filled == PACK_BUFFER)
+			r = pack_flush(p, err);
 	}
-	return r == 0 ? write_out(p, str_from(zeros, tar_padding(size)), err) : r;
+	return r == 0 ? pack_add(p, str_from(zeros, tar_padding(size)), err) : r;
 }
 
 /* Its first name, if it has been written under one already; else this becomes it. */
