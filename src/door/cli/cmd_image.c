@@ -276,12 +276,12 @@ static const struct cli_command cmd_rm = {
 
 /* ---- image ---- */
 
-static const struct cli_command *const children[] = {
-	&cmd_import, &cmd_inspect, &cmd_pull, &cmd_image_push, &cmd_rm, NULL};
+static const struct cli_command *const children[] = {&cmd_export, &cmd_import, &cmd_inspect,
+	&cmd_pull, &cmd_image_push, &cmd_rm, &cmd_save, NULL};
 
 const struct cli_command cmd_image = {
 	.name = "image",
-	.summary = "pull, push, inspect, import or remove an image",
+	.summary = "pull, push, export, import, inspect or remove an image",
 	.operands = "",
 	.about = "Works on single images; 'spaceport images' lists them.",
 	.groups = {COMMON_GROUP},

@@ -23,6 +23,10 @@ extern const struct cli_command cmd_run;
 extern const struct cli_command cmd_stop;
 extern const struct cli_command cmd_version;
 
+/* Of `image`. */
+extern const struct cli_command cmd_export;
+extern const struct cli_command cmd_save;
+
 /* ---- Options of every command that builds ---- */
 
 struct build_flags {

@@ -23,7 +23,9 @@ static const struct {
 } places[] = {
 	{"build", "spaceport-build.1.scd", "# OPTIONS"},
 	{"doctor", "spaceport-doctor.1.scd", "# OPTIONS"},
+	{"image export", "spaceport-image.1.scd", "# EXPORT OPTIONS"},
 	{"image import", "spaceport-image.1.scd", "# IMPORT OPTIONS"},
+	{"image save", "spaceport-image.1.scd", "# EXPORT OPTIONS"},
 	{"image pull", "spaceport-image.1.scd", "# PULL OPTIONS"},
 	{"image push", "spaceport-image.1.scd", "# PUSH OPTIONS"},
 	{"image rm", "spaceport-image.1.scd", "# RM OPTIONS"},

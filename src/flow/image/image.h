@@ -151,12 +151,13 @@ enum image_phase {
 	IMAGE_EXISTS,	/* the layer is in the store already */
 	IMAGE_DOWNLOAD, /* done of total bytes, compressed */
 	IMAGE_UNPACK,	/* all bytes are here; the rest is being unpacked */
-	IMAGE_DONE,	/* this layer is in the store, or in the registry */
+	IMAGE_DONE,	/* this layer is in the store, or in the registry or archive */
 	IMAGE_UPLOAD,	/* done of total bytes, uncompressed; total may be 0: not known */
 	IMAGE_MOUNTED,	/* the registry had it in another repository */
+	IMAGE_PACK,	/* done of total bytes, uncompressed; total may be 0: not known */
 };
 
-/* "resolve", "exists", "download", "unpack", "done", "upload", "mounted" */
+/* "resolve", "exists", "download", "unpack", "done", "upload", "mounted", "pack" */
 const char *image_phase_name(enum image_phase phase);
 
 struct image_progress {
@@ -356,5 +357,38 @@ struct image_imported {
 must_use int image_import(struct image_store *store, struct arena *a,
 	const struct image_archive *archive, const struct image_transfer *transfer,
 	struct image_imported *ret, struct err *err);
+
+enum image_export_format {
+	IMAGE_EXPORT_DOCKER, /* for `docker load`, and an OCI image layout as well */
+	IMAGE_EXPORT_OCI,    /* an OCI image layout and nothing else */
+};
+
+/* An image on its way out. */
+struct image_export {
+	struct image_record record;
+	struct oci_list names; /* canonical references with a tag: those that the archive has */
+};
+
+struct image_export_options {
+	/*
+	 * Where to: a regular file, which is written from where its descriptor stands and cut
+	 * where the archive ends, or a pipe.
+	 */
+	int fd;
+	int spool; /* a directory for temporary files without names: compressed, to a pipe */
+	enum image_export_format format;
+	enum oci_media form; /* of the layers: OCI_MEDIA_LAYER_TAR, _GZIP or _ZSTD */
+	const struct image_layer_source *layers;
+	struct image_watcher watcher;
+};
+
+/*
+ * Write images as one archive, the same bytes for the same images. A pipe gets each layer after its
+ * digest is known, so what was never packed before is packed twice for it, and compressed
+ * layers are kept in the spool meanwhile. ret_manifests: digests of the images' manifests, in
+ * their order. ERR_CANCELLED, errors of the layers, and of the output.
+ */
+must_use int image_export(const struct image_export *images, size_t count,
+	const struct image_export_options *options, struct digest *ret_manifests, struct err *err);
 
 #endif

@@ -17,6 +17,7 @@ static const char *const phase_names[] = {
 	[IMAGE_DONE] = "done",
 	[IMAGE_UPLOAD] = "upload",
 	[IMAGE_MOUNTED] = "mounted",
+	[IMAGE_PACK] = "pack",
 };
 
 const char *image_phase_name(enum image_phase phase)

@@ -25,7 +25,7 @@ bool progress_parse(struct arena *a, struct str message, struct image_progress *
 	uint32_t phase = fields_u32(&f);
 
 	*ret = (struct image_progress){.phase = (enum image_phase)phase};
-	if (f.rest.n < DIGEST_SIZE || phase > IMAGE_MOUNTED)
+	if (f.rest.n < DIGEST_SIZE || phase > IMAGE_PACK)
 		return false;
 	memcpy(ret->layer.bytes, f.rest.p, DIGEST_SIZE);
 	f.rest = str_from_index(f.rest, DIGEST_SIZE);

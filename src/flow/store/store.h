@@ -140,6 +140,29 @@ struct store_push {
 must_use int store_push(struct store *store, struct arena *a, const struct store_push *push,
 	const struct store_transfer *transfer, struct image_pushed *ret, struct err *err);
 
+/* Which images, to where, and how. */
+struct store_export {
+	char *const *names; /* names, ids, or beginnings of ids */
+	size_t name_count;
+	/*
+	 * A file, which is there when it is whole and replaces one of its name; or a pipe. NULL:
+	 * fd instead, which stays the caller's.
+	 */
+	const char *path;
+	int fd;
+	enum image_export_format format;
+	enum oci_media form; /* of the layers */
+};
+
+struct store_exported {
+	struct digest *manifests; /* of the images, each once, in their order */
+	size_t count;
+};
+
+/* Write images as one archive: image_export(). ERR_MISSING when one is not here. */
+must_use int store_export(struct store *store, struct arena *a, const struct store_export *export,
+	const struct store_transfer *transfer, struct store_exported *ret, struct err *err);
+
 struct store_removed {
 	struct image_removed image;
 	size_t layers; /* how many went with it: those that nothing needs, and no lease names */
