@@ -2,9 +2,11 @@
 """COPY and ADD as BuildKit means them. What a step made is looked at by the Dockerfile itself:
 stages of busybox have the result of another one below /made, and test it."""
 
+import os
 import platform
 
 import pytest
+from program import find
 
 CHECK = "\nFROM busybox:latest\nCOPY --from=made / /made\nRUN set -e; cd /made; {}\n"
 
@@ -252,3 +254,45 @@ RUN test "$TARGETPLATFORM:$TARGETOS:$TARGETARCH:$BUILDPLATFORM" = \\
         space = make_space("FROM --platform=linux/s390x busybox:latest AS unused\n"
                            "FROM --platform=linux/s390x busybox:latest\n")
         spaceport.build(space).failed(1, says=["Dockerfile:2", *says])
+
+
+class TestEpoch:
+    TEXT = """FROM busybox:latest
+WORKDIR /w
+COPY tree /tree
+COPY <<here /here/
+text
+here
+ADD top /
+RUN for f in /tree /tree/d /tree/d/f /here/here /top; do \\
+    test $(stat -c %Y $f) = 1700000000 || exit 1; done
+ENTRYPOINT ["x"]
+"""
+
+    def test_twice_the_same_image(self, fresh_spaceport, make_space):
+        """Other times in the context, an empty store, the same id."""
+        ids = []
+        for mtime in (1000000000, 1100000000):
+            space = make_space(self.TEXT, {"tree/d/f": "1", "top": "2"})
+            for name in ("tree/d/f", "tree/d", "tree", "top"):
+                os.utime(space / name, (mtime, mtime))
+            ids.append(fresh_spaceport.build(
+                space, env={"SOURCE_DATE_EPOCH": "1700000000",
+                            "SPACEPORT_DATA": f"{fresh_spaceport.data}/{mtime}"}).image)
+        assert ids[0] == ids[1]
+        config = fresh_spaceport("image", "inspect", ids[0], env={
+            "SPACEPORT_DATA": f"{fresh_spaceport.data}/{mtime}"}).json
+        assert find(config, "created") == "2023-11-14T22:13:20Z"
+        assert [e.get("created") for e in find(config, "history")][-5:] \
+            == ["2023-11-14T22:13:20Z"] * 5
+
+    def test_it_is_part_of_the_key_of_a_copy(self, spaceport, make_space):
+        space = make_space("FROM scratch\nCOPY README.md /\n")
+        assert len({*map(str, (keys(spaceport, space, *args) for args in (
+            [], ["--build-arg", "SOURCE_DATE_EPOCH=1"],
+            ["--build-arg", "SOURCE_DATE_EPOCH=2"])))}) == 3
+
+    def test_what_is_no_time_is_refused(self, spaceport, make_space):
+        space = make_space("FROM scratch\nCOPY README.md /\n")
+        spaceport.build(space, "--build-arg", "SOURCE_DATE_EPOCH=yesterday").failed(
+            1, says=["SOURCE_DATE_EPOCH", "yesterday", "seconds"])

@@ -80,6 +80,10 @@ static void add_copy(struct buf *b, const struct plan_copy *copy)
 		buf_add_field(b, copy->files[i].body);
 	}
 	add_list(b, &copy->excludes);
+	if (copy->has_epoch) {
+		add_text(b, "epoch");
+		buf_add_u64(b, copy->epoch);
+	}
 }
 
 struct digest key_of_step(const struct digest *parent, const struct build_step *step)

@@ -55,6 +55,17 @@ static void add_args(struct build *b)
 	}
 }
 
+/* The one variable that is a build argument without being named, as for docker buildx. */
+static void add_epoch(struct build *b)
+{
+	static const char name[] = "SOURCE_DATE_EPOCH";
+	const char *value = getenv(name);
+
+	/* What is named comes later, and wins. */
+	if (value && *value)
+		oci_list_set_env(&b->arena, &b->build_args, str_of(name), str_of(value));
+}
+
 /* ---- images ---- */
 
 /* All of it here, to stay while this build lasts? 1 or 0, < 0 on error. */
@@ -232,9 +243,11 @@ int build_read(struct build *b, struct err *err)
 		return r;
 	const struct source source = {path, buf_str(&b->dockerfile_text)};
 	r = file_failed(dockerfile_parse(&b->arena, &source, &b->file, err), err);
-	if (r == 0)
-		add_args(b);
-	return r;
+	if (r < 0)
+		return r;
+	add_epoch(b);
+	add_args(b);
+	return 0;
 }
 
 int build_make_plan(struct build *b, struct err *err)

@@ -30,7 +30,10 @@ static int fill_options(const struct build_step *step, int root, struct dir_owne
 	const struct plan_copy *copy = op->copy;
 	int r = 0;
 
-	*ret = (struct tree_copy_options){.dest = copy->dest, .dest_is_dir = copy->dest_is_dir};
+	*ret = (struct tree_copy_options){.dest = copy->dest,
+		.dest_is_dir = copy->dest_is_dir,
+		.has_mtime = copy->has_epoch,
+		.mtime = (int64_t)(copy->has_epoch ? copy->epoch : 0) * 1000000000};
 	if (*copy->chown) {
 		r = resolve_owner(step, root, owner, err);
 		ret->owner = owner;

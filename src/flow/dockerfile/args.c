@@ -130,6 +130,8 @@ int args_init(struct planner *p, struct err *err)
 
 	if (p->options->build_args)
 		table_add_list(p->arena, &p->build_args, p->options->build_args);
+	if ((failed = epoch_init(p, err)))
+		return failed;
 	set_proxies(p);
 	set_platform(p, "BUILD", p->options->build_platform);
 	set_platform(p, "TARGET", p->target_platform);

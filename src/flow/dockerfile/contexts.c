@@ -56,6 +56,8 @@ void context_add_step(struct planner *p, size_t at)
 		.source_count = 1,
 		.dest = "/",
 		.dest_is_dir = true,
+		.has_epoch = p->has_epoch,
+		.epoch = p->epoch,
 		.chown = "",
 		.chmod = "",
 		.checksum = ""};

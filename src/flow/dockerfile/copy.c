@@ -198,6 +198,8 @@ static int take_flags(struct planner *p, size_t stage, const struct command *c,
 
 	copy->link = instruction_has(c->ins, "link");
 	copy->parents = instruction_has(c->ins, "parents");
+	copy->has_epoch = p->has_epoch;
+	copy->epoch = p->epoch;
 	copy->unpack = switch_of(c->ins, "unpack");
 	copy->keep_git_dir = switch_of(c->ins, "keep-git-dir");
 	if ((failed = take_flag(p, stage, c, "chown", &copy->chown, err)) ||

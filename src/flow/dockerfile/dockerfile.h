@@ -316,6 +316,8 @@ struct plan_copy {
 	const char *chown; /* "" when not given; expanded */
 	const char *chmod; /* "" when not given; expanded, valid for mode_apply() */
 	bool link, parents;
+	bool has_epoch; /* SOURCE_DATE_EPOCH was given: seconds since 1970, */
+	uint64_t epoch; /* the time of modification of all that is copied */
 	enum plan_switch unpack, keep_git_dir; /* ADD */
 	const char *checksum;		       /* ADD; "" when not given */
 	struct oci_list excludes;	       /* patterns, as written */
@@ -350,7 +352,8 @@ struct plan_stage {
 	unsigned step_count; /* the 9 of "3/9", as BuildKit counts: FROM an image is one */
 	/*
 	 * The result. Its history has the base's entries and one for each op; diff_ids are the
-	 * base's alone: the executor adds its own, one for each step.
+	 * base's alone: the executor adds its own, one for each step. The image, and what is
+	 * added to its history, has a time of creation only with SOURCE_DATE_EPOCH.
 	 */
 	struct oci_config config;
 };

@@ -94,7 +94,7 @@ static void begin_config(struct planner *p, struct plan_stage *stage)
 		stage->platform = p->target_platform;
 	if (!config->platform.os || !*config->platform.os)
 		config->platform = stage->platform;
-	config->created = "";
+	config->created = p->created;
 	config->author = or_empty(config->author);
 	config->user = or_empty(config->user);
 	config->stop_signal = or_empty(config->stop_signal);
@@ -187,7 +187,7 @@ static void add_history(struct planner *p, size_t at, const struct plan_op *op)
 		.created_by = op->created_by,
 		.comment = "buildkit.dockerfile.v0",
 		.author = "",
-		.created = "",
+		.created = p->created,
 		.empty_layer = op->kind == PLAN_META,
 	};
 }

@@ -7,6 +7,7 @@
  *
  *	args.c		the global scope: ARG before FROM, platforms, proxies
  *	contexts.c	named contexts, which take the place of stages and images
+ *	epoch.c		SOURCE_DATE_EPOCH
  *	stages.c	names, bases and platforms of all stages; the target
  *	reference.c	what --from and from= mean; cycles
  *	needs.c		from the target down: which stages and images, what their bases trigger
@@ -59,6 +60,9 @@ struct planner {
 	const struct plan_options *options;
 	struct plan *plan;
 	struct table build_args;
+	bool has_epoch; /* SOURCE_DATE_EPOCH */
+	uint64_t epoch;
+	const char *created; /* the same in words, or "" */
 	struct table globals;
 	struct table declared; /* names of every ARG of the file */
 	struct map *contexts;  /* full name → place in options->contexts, from 1 */
@@ -90,6 +94,10 @@ must_use int args_init(struct planner *p, struct err *err);
 void args_warn_unused(struct planner *p);
 /* Does the name of a variable sound like that of a secret? */
 bool is_secret_name(struct str name);
+
+/* ---- epoch.c ---- */
+
+must_use int epoch_init(struct planner *p, struct err *err);
 
 /* ---- contexts.c ---- */
 

@@ -371,6 +371,32 @@ static void named_contexts_take_the_place_of_names(void **state)
 		"build context typo is not used: no stage and no image has that name");
 }
 
+static void an_epoch_is_when_things_were_made(void **state)
+{
+	static const char text[] = "FROM python\nENV a=1\nCOPY x /\n";
+	static const char *const bad[] = {"today", "-1", "1.5", "99999999999", "0x1"};
+	cleanup(made_done) struct made none = {0}, m = {0};
+
+	(void)state;
+	assert_int_equal(made_with(&none, text, NULL, "SOURCE_DATE_EPOCH="), 0);
+	assert_string_equal(made_target(&none)->config.created, "");
+	assert_false(made_op(&none, PLAN_COPY, 0)->copy->has_epoch);
+	assert_int_equal(made_with(&m, text, NULL, "SOURCE_DATE_EPOCH=1700000000"), 0);
+	const struct oci_config *config = &made_target(&m)->config;
+	assert_string_equal(config->created, "2023-11-14T22:13:20Z");
+	assert_string_equal(config->history[config->history_count - 1].created, config->created);
+	assert_string_equal(config->history[config->history_count - 2].created, config->created);
+	assert_int_equal(made_op(&m, PLAN_COPY, 0)->copy->epoch, 1700000000);
+	assert_int_equal(m.plan.warning_count, 0);
+	for (size_t i = 0; i < array_size(bad); i++) {
+		cleanup(made_done) struct made refused = {0};
+		cleanup(buf_done) struct buf arg = {0};
+		buf_printf(&arg, "SOURCE_DATE_EPOCH=%s", bad[i]);
+		assert_int_equal(made_with(&refused, text, NULL, buf_text(&arg)), -ERR_INPUT);
+		assert_non_null(strstr(refused.err.text, bad[i]));
+	}
+}
+
 static void triggers_of_the_base_run_first(void **state)
 {
 	cleanup(made_done) struct made m = {0};
@@ -494,6 +520,7 @@ int main(void)
 		cmocka_unit_test(images_are_asked_for_once),
 		cmocka_unit_test(stages_must_come_first_and_not_need_themselves),
 		cmocka_unit_test(named_contexts_take_the_place_of_names),
+		cmocka_unit_test(an_epoch_is_when_things_were_made),
 		cmocka_unit_test(triggers_of_the_base_run_first),
 		cmocka_unit_test(triggers_of_this_file_go_to_child_and_config),
 		cmocka_unit_test(hostile_files_meet_limits),
