@@ -291,7 +291,9 @@ int build_plan(const struct settings *settings, const struct build_options *opti
 		r = build_prepare(&b, err);
 	if (r == 0)
 		r = build_walk(&b, err);
-	if (r == 0)
-		build_print_plan(&b, json, ret);
+	if (r == 0 && json)
+		build_print_json(&b, ret);
+	else if (r == 0)
+		build_print_plan(&b, ret);
 	return r;
 }

@@ -248,9 +248,11 @@ int build_failure(const struct build *b, const struct build_step *step, const st
 /* Put the step's place in front of an error and its excerpt behind it. Returns < 0. */
 int build_place(const struct build *b, const struct build_step *step, struct err *err);
 
-/* ---- print.c ---- */
+/* ---- print.c, print_json.c ---- */
 
-void build_print_plan(const struct build *b, bool json, struct buf *ret);
+void build_print_plan(const struct build *b, struct buf *ret);
+/* print_json.c: as docs/plan.schema.json says. */
+void build_print_json(const struct build *b, struct buf *ret);
 
 /* ---- event.c ---- */
 

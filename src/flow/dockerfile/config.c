@@ -25,6 +25,18 @@ static void list_created_by(struct planner *p, struct plan_op *op, const char *n
 	set_created_by(p, op, &text);
 }
 
+static void add_argument(struct planner *p, struct plan_op *op, const char *text)
+{
+	oci_list_add(p->arena, &op->arguments, str_of(text));
+}
+
+static void add_pair(struct planner *p, struct plan_op *op, struct str name, const char *value)
+{
+	add_argument(p, op,
+		arena_printf(
+			p->arena, "%.*s%s%s", STR_ARG(name), value ? "=" : "", value ? value : ""));
+}
+
 static int check_variables(const struct draft *d, const struct command *c, struct err *err)
 {
 	if (d->env.count <= PLAN_MAX_VARIABLES && d->args.count <= PLAN_MAX_VARIABLES)
@@ -79,6 +91,7 @@ int config_env(struct planner *p, size_t stage, const struct command *c, struct 
 		struct str name = settings[i].name;
 		table_set(p->arena, &d->env, name, settings[i].value.p);
 		table_set(p->arena, &d->config_env, name, settings[i].value.p);
+		add_pair(p, op, name, settings[i].value.p);
 		buf_printf(&text, " %.*s=%s", STR_ARG(name), settings[i].value.p);
 	}
 	d->env_changed = true;
@@ -99,6 +112,7 @@ int config_label(struct planner *p, size_t stage, const struct command *c, struc
 	for (size_t i = 0; i < c->ins->pair_count; i++) {
 		const struct setting *s = &settings[i];
 		table_set(p->arena, &p->drafts[stage].labels, s->name, s->value.p);
+		add_pair(p, op, s->name, s->value.p);
 		buf_printf(&text, " %.*s=%s", STR_ARG(s->name), s->value.p);
 	}
 	set_created_by(p, op, &text);
@@ -148,6 +162,7 @@ int config_arg(struct planner *p, size_t stage, const struct command *c, struct 
 			table_set(p->arena, &d->env, pair->name.text, value);
 		table_set(p->arena, &d->args, pair->name.text, value);
 		table_set(p->arena, &p->declared, pair->name.text, NULL);
+		add_pair(p, op, pair->name.text, value);
 		buf_printf(&text, " %.*s%s%s", STR_ARG(pair->name.text), value ? "=" : "",
 			value ? value : "");
 	}
@@ -192,7 +207,7 @@ int config_cmd(struct planner *p, size_t stage, const struct command *c, struct 
 	struct err *err)
 {
 	(void)err;
-	config_of(p, stage)->cmd = command_argv(p, stage, c);
+	config_of(p, stage)->cmd = op->arguments = command_argv(p, stage, c);
 	p->drafts[stage].has_cmd = true;
 	list_created_by(p, op, "CMD", &config_of(p, stage)->cmd, true);
 	return 0;
@@ -206,6 +221,7 @@ int config_entrypoint(struct planner *p, size_t stage, const struct command *c, 
 	struct oci_list argv = command_argv(p, stage, c);
 
 	(void)err;
+	op->arguments = argv;
 	config->entrypoint = argv.count ? argv : (struct oci_list){0};
 	if (!p->drafts[stage].has_cmd)
 		config->cmd = (struct oci_list){0};
@@ -217,7 +233,7 @@ int config_shell(struct planner *p, size_t stage, const struct command *c, struc
 	struct err *err)
 {
 	(void)err;
-	config_of(p, stage)->shell = words_list(p, c->ins);
+	config_of(p, stage)->shell = op->arguments = words_list(p, c->ins);
 	list_created_by(p, op, "SHELL", &config_of(p, stage)->shell, false);
 	return 0;
 }
@@ -231,6 +247,7 @@ int config_user(struct planner *p, size_t stage, const struct command *c, struct
 	if (failed)
 		return failed;
 	config_of(p, stage)->user = user.p;
+	add_argument(p, op, user.p);
 	op->created_by = arena_printf(p->arena, "USER %s", user.p);
 	return 0;
 }
@@ -246,6 +263,7 @@ int config_workdir(struct planner *p, size_t stage, const struct command *c, str
 		return failed;
 	config->working_dir = path_join(p->arena, str_of(config->working_dir), path);
 	op->workdir = config->working_dir;
+	add_argument(p, op, op->workdir);
 	op->created_by = arena_printf(p->arena, "WORKDIR %s", config->working_dir);
 	/* The root is always there: nothing to make, and no layer. */
 	if (strcmp(config->working_dir, "/") == 0)
@@ -258,6 +276,7 @@ int config_maintainer(struct planner *p, size_t stage, const struct command *c, 
 {
 	(void)err;
 	config_of(p, stage)->author = arena_str(p->arena, c->ins->words[0].text).p;
+	add_argument(p, op, config_of(p, stage)->author);
 	op->created_by = arena_printf(p->arena, "MAINTAINER %s", config_of(p, stage)->author);
 	return 0;
 }
@@ -265,9 +284,9 @@ int config_maintainer(struct planner *p, size_t stage, const struct command *c, 
 int config_onbuild(struct planner *p, size_t stage, const struct command *c, struct plan_op *op,
 	struct err *err)
 {
-	(void)op;
 	(void)err;
 	oci_list_add(p->arena, &config_of(p, stage)->onbuild, c->ins->words[0].text);
+	oci_list_add(p->arena, &op->arguments, c->ins->words[0].text);
 	return 0;
 }
 
@@ -290,6 +309,7 @@ int config_volume(struct planner *p, size_t stage, const struct command *c, stru
 		oci_list_add(p->arena, &volumes, path);
 	}
 	table_add_names(p->arena, &p->drafts[stage].volumes, &volumes);
+	op->arguments = volumes;
 	list_created_by(p, op, "VOLUME", &volumes, false);
 	return 0;
 }
@@ -351,6 +371,7 @@ int config_healthcheck(struct planner *p, size_t stage, const struct command *c,
 		if (!parse_u64(instruction_value(ins, "retries"), INT32_MAX, &h->retries))
 			h->retries = 0;
 	}
+	op->arguments = test;
 	health_created_by(p, op, h);
 	return 0;
 }

@@ -337,6 +337,11 @@ struct plan_op {
 	const char *workdir;	/* absolute; PLAN_WORKDIR: the directory to make, owned by user */
 	struct plan_run *run;	/* PLAN_RUN */
 	struct plan_copy *copy; /* PLAN_COPY, PLAN_ADD */
+	/*
+	 * Of all others: what was written, expanded. ENV, LABEL and ARG: NAME=value, ARG without
+	 * a value: NAME. CMD, ENTRYPOINT: with the shell. HEALTHCHECK: the test. EXPOSE: each port.
+	 */
+	struct oci_list arguments;
 };
 
 struct plan_stage {

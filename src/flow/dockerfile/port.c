@@ -131,6 +131,7 @@ int config_expose(struct planner *p, size_t stage, const struct command *c, stru
 			return command_error(err, ERR_LIMIT, c, span, "too many ports");
 	}
 	table_add_names(p->arena, &d->ports, &ports);
+	op->arguments = ports;
 	buf_add_text(&text, "EXPOSE ");
 	print_list(&text, &ports, false);
 	op->created_by = arena_strdup(p->arena, buf_text(&text));
@@ -193,6 +194,7 @@ int config_stopsignal(struct planner *p, size_t stage, const struct command *c, 
 		return command_error(err, ERR_INPUT, c, word.span,
 			"%.*s is not a signal: SIGINT, term or 15", STR_ARG(text));
 	p->plan->stages[stage].config.stop_signal = text.p;
+	oci_list_add(p->arena, &op->arguments, text);
 	op->created_by = arena_printf(p->arena, "STOPSIGNAL %s", text.p);
 	return 0;
 }
