@@ -31,6 +31,7 @@ static key_reader read_path, read_file, read_bundle, read_runtime, read_subids, 
 static const struct key keys[] = {
 	{"build.cpus", read_cpus, AT(build.milli_cpus)},
 	{"build.memory", read_memory, AT(build.memory)},
+	{"build.parallel", read_count, AT(build.parallel), SETTINGS_MAX_PARALLEL},
 	{"build.pids", read_count, AT(build.pids), 4194304},
 	{"build.timeout", read_timeout, AT(build.timeout)},
 	{"ca_bundle", read_bundle, AT(ca_bundle)},

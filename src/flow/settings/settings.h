@@ -39,6 +39,8 @@ enum settings_network {
 	SETTINGS_NETWORK_NONE,	/* no network in builds and Spaces */
 };
 
+enum { SETTINGS_MAX_PARALLEL = 64 };
+
 struct settings {
 	/* The file that was read; NULL when there was none. */
 	const char *file;
@@ -80,6 +82,8 @@ struct settings {
 		unsigned milli_cpus; /* cpus: in 1/1000 CPU. Default: no limit */
 		uint64_t pids;	     /* pids: processes and threads. Default 4096 */
 		int64_t timeout;     /* timeout: nanoseconds for the whole build. Default 1h */
+		uint64_t parallel;   /* parallel: stages made at the same time. 0, the default:
+					as many as there are CPUs, and at least 2 */
 	} build;
 
 	/* network: pasta (default) or none */

@@ -91,6 +91,7 @@ static void nothing_given_means_defaults(void **state)
 	assert_int_equal(s.build.milli_cpus, 0);
 	assert_int_equal(s.build.pids, 4096);
 	assert_true(s.build.timeout == INT64_C(3600000000000));
+	assert_int_equal(s.build.parallel, 0);
 	assert_int_equal(s.network, SETTINGS_NETWORK_PASTA);
 	assert_int_equal(load_as(&a, 0, NULL, NULL, &s, NULL), 0);
 	assert_string_equal(s.data, "/var/lib/spaceport");
@@ -120,7 +121,8 @@ static void every_key_is_read(void **state)
 				 "https_proxy: none\n"
 				 "no_proxy: localhost,.lan\n"
 				 "dns: [1.1.1.1, '2606:4700::1111']\n"
-				 "build: {memory: 2GiB, cpus: 1.5, pids: none, timeout: 30m}\n"
+				 "build: {memory: 2GiB, cpus: 1.5, pids: none, timeout: 30m, "
+				 "parallel: 3}\n"
 				 "network: none\n",
 				 NULL, &s, &err),
 		0);
@@ -150,6 +152,7 @@ static void every_key_is_read(void **state)
 	assert_int_equal(s.build.milli_cpus, 1500);
 	assert_int_equal(s.build.pids, 0);
 	assert_true(s.build.timeout == INT64_C(1800000000000));
+	assert_int_equal(s.build.parallel, 3);
 	assert_int_equal(s.network, SETTINGS_NETWORK_NONE);
 }
 
@@ -192,6 +195,7 @@ static const struct {
 	{"build:\n  cpus: -1\n", "2:9: build.cpus: \"-1\" is not a number of CPUs", "1.5"},
 	{"build:\n  cpus: 1.2345\n", "2:9: build.cpus: \"1.2345\" is not a number of CPUs", "1.5"},
 	{"build:\n  pids: x\n", "2:9: build.pids: \"x\" is not a number up to 4194304", ""},
+	{"build:\n  parallel: 65\n", "2:13: build.parallel: \"65\" is not a number up to 64", ""},
 	{"build:\n  timeout: 30\n", "2:12: build.timeout: \"30\" is not a duration", "30m"},
 	{"network: host\n", "1:10: network: \"host\" is not one of pasta or none", ""},
 	{"registries: x\n", "1:13: registries must be a mapping of names, not a text", ""},
