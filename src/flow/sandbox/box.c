@@ -39,11 +39,16 @@ const char *sandbox_scratch(void)
 	return scratch_path;
 }
 
-static pid_t clone_box(int *ret_pidfd)
+void scratch_set(const char *path)
+{
+	snprintf(scratch_path, sizeof(scratch_path), "%s", path);
+}
+
+pid_t box_clone(uint64_t namespaces, int *ret_pidfd)
 {
 	int pidfd = -1;
 	struct clone_args args = {
-		.flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_PIDFD,
+		.flags = namespaces | CLONE_PIDFD,
 		.pidfd = (uint64_t)(uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
 	};
@@ -133,7 +138,7 @@ static int become_root(struct err *err)
 	return 0;
 }
 
-static int mount_at(const char *type, const char *target, unsigned long flags, const char *data,
+int mount_at(const char *type, const char *target, unsigned long flags, const char *data,
 	struct err *err)
 {
 	if (mount(type, target, type, flags, data) < 0)
@@ -221,7 +226,7 @@ static int set_up_child(const struct sandbox_box_options *o, int sync, struct er
 		return r;
 	umask(022);
 	r = make_mounts(o->scratch, err);
-	snprintf(scratch_path, sizeof(scratch_path), "%s", o->scratch);
+	scratch_set(o->scratch);
 	return r;
 }
 
@@ -276,7 +281,7 @@ int sandbox_box_start(
 	fflush(NULL);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sync) < 0)
 		return err_sys(err, "make socket pair");
-	box.pid = clone_box(&box.pidfd);
+	box.pid = box_clone(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC, &box.pidfd);
 	if (box.pid == 0)
 		child(options, sync);
 	int sys = errno;

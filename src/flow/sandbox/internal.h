@@ -25,6 +25,16 @@ enum { SANDBOX_ID_COUNT = 65536 };
  */
 #define SECCOMP_PROFILE "/usr/share/containers/seccomp.json"
 
+/*
+ * clone(2) into new namespaces (CLONE_NEW…), with a pidfd that stays open at exec. Returns as
+ * fork(2).
+ */
+pid_t box_clone(uint64_t namespaces, int *ret_pidfd);
+void scratch_set(const char *path);
+/* mount(2) of a file system that has no source. */
+must_use int mount_at(const char *type, const char *target, unsigned long flags, const char *data,
+	struct err *err);
+
 /* A line of /etc/subuid, "name:base:count", for this user (by name or number)? */
 bool subid_line(
 	struct str line, struct str user, struct str uid, uint32_t *ret_base, uint32_t *ret_count);

@@ -115,6 +115,25 @@ must_use int sandbox_work_run(const struct sandbox_work *work, struct err *err);
 /* Inside a box: the path of its scratch directory. */
 const char *sandbox_scratch(void);
 
+/* ---- Workers: parts of a box that do not see each other ---- */
+
+/*
+ * Inside a box: fork a worker and call main(arg) in it. A worker is PID 1 of a PID namespace
+ * inside the box's, and has mounts of its own: with it end its processes and mounts. It has this
+ * process's memory, descriptors and the rights of the box. Its network is its own as well:
+ * sandbox_network_start() in it knows nothing of other workers, provided that the calling
+ * process has not entered a network itself.
+ */
+must_use int sandbox_worker_start(
+	int (*main)(void *arg), void *arg, struct sandbox_box *ret, struct err *err);
+/*
+ * The first thing that a worker does: from then on its scratch directory is `name`, one component,
+ * in the box's. Descriptors from before lead to the mounts of the box: whatever is to be
+ * mounted, or mounted on, has to be opened anew.
+ */
+must_use int sandbox_worker_enter(const char *name, struct err *err);
+/* sandbox_box_wait() and sandbox_box_kill() are for workers, too. */
+
 /* ---- Network, inside a box ---- */
 
 enum sandbox_network_mode {
