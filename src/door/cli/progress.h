@@ -91,6 +91,10 @@ struct shown_step {
 	struct output_lines output;
 	struct buf last[SHOWN_LINES]; /* a ring */
 	unsigned line_count;	      /* lines so far */
+	/* Plain: what it has to say while lines of another step come, and since when. */
+	struct buf held;
+	bool is_held;
+	int64_t held_since;
 };
 
 struct shown_steps {

@@ -33,6 +33,7 @@ static void shown_step_release(struct shown_step *step)
 	for (size_t i = 0; i < SHOWN_LINES; i++)
 		buf_done(&step->last[i]);
 	output_lines_done(&step->output);
+	buf_done(&step->held);
 	free(step->name);
 }
 

@@ -171,6 +171,7 @@ static void plain_is_lines(void **state)
 	view_free(v);
 }
 
+/* Two steps talk at once: the lines of each stay together, and none waits for long. */
 static void plain_says_whose_lines_come(void **state)
 {
 	struct view *v = view_plain_new();
@@ -179,11 +180,53 @@ static void plain_says_whose_lines_come(void **state)
 	start(v, 1, "[a 1/1] RUN one");
 	start(v, 2, "[b 1/1] RUN two");
 	output(v, 1, "from one\n");
-	output(v, 1, "again\n");
 	output(v, 2, "from two\n");
-	assert_string_equal(v->out.data, "#1 [a 1/1] RUN one\n\n#2 [b 1/1] RUN two\n\n"
-					 "#1 [a 1/1] RUN one\n#1 0.000 from one\n#1 0.000 again\n"
-					 "\n#2 [b 1/1] RUN two\n#2 0.000 from two\n");
+	output(v, 1, "again\n");
+	v->now += 1999 * MS;
+	output(v, 2, "later\n");
+	assert_string_equal(v->out.data, "#1 [a 1/1] RUN one\n#1 0.000 from one\n#1 0.000 again\n");
+	v->now += MS;
+	build(v, &(struct build_event){.kind = BUILD_TICK});
+	output(v, 1, "kept\n");
+	assert_string_equal(v->out.data,
+		"#1 [a 1/1] RUN one\n#1 0.000 from one\n#1 0.000 again\n"
+		"\n#2 [b 1/1] RUN two\n#2 0.000 from two\n#2 1.999 later\n");
+	buf_clear(&v->out);
+	done(v, 2, "[b 1/1] RUN two", false, 2000 * MS);
+	assert_string_equal(v->out.data, "#2 DONE 2.00s\n\n#1 [a 1/1] RUN one\n#1 2.000 kept\n");
+	view_free(v);
+}
+
+/* One fails, what the other said is told before it is said to be cancelled. */
+static void plain_tells_what_was_cancelled(void **state)
+{
+	struct view *v = view_plain_new();
+
+	(void)state;
+	start(v, 1, "RUN one");
+	start(v, 2, "RUN two");
+	build(v, &(struct build_event){.kind = BUILD_STEP_WAITS,
+			 .step = 2,
+			 .text = STR("another build is making this step")});
+	build(v, &(struct build_event){
+			 .kind = BUILD_STEP_FAILED, .step = 1, .text = STR("exited with 1")});
+	build(v, &(struct build_event){.kind = BUILD_STEP_CANCELLED, .step = 2});
+	assert_string_equal(v->out.data, "#1 RUN one\n#1 ERROR: exited with 1\n\n"
+					 "#2 RUN two\n#2 0.000 another build is making this step\n"
+					 "#2 CANCELED\n\n");
+	view_free(v);
+}
+
+static void plain_end_holds_nothing_back(void **state)
+{
+	struct view *v = view_plain_new();
+
+	(void)state;
+	start(v, 1, "RUN one");
+	start(v, 2, "RUN two");
+	output(v, 2, "two\n");
+	v->ops->end(v);
+	assert_string_equal(v->out.data, "#1 RUN one\n\n#2 RUN two\n#2 0.000 two\n");
 	view_free(v);
 }
 
@@ -237,8 +280,8 @@ static void json_is_an_object_a_line(void **state)
 	struct view *v = view_json_new();
 	cleanup(arena_done) struct arena a = {0};
 	static const char *const events[] = {"planned", "step-start", "step-log", "step-log",
-		"step-done", "pull", "warning", "image", "started", "log", "ready", "log", "exited",
-		"summary"};
+		"step-done", "step-start", "step-waiting", "step-cancelled", "pull", "warning",
+		"image", "started", "log", "ready", "log", "exited", "summary"};
 	size_t count = 0;
 	struct err err = {0};
 
@@ -248,6 +291,10 @@ static void json_is_an_object_a_line(void **state)
 	output(v, 1, "one\ntwo \xff");
 	build(v, &(struct build_event){.kind = BUILD_TICK});
 	done(v, 1, "RUN x", false, 1500 * MS);
+	start(v, 2, "RUN y");
+	build(v, &(struct build_event){
+			 .kind = BUILD_STEP_WAITS, .step = 2, .text = STR("for another")});
+	build(v, &(struct build_event){.kind = BUILD_STEP_CANCELLED, .step = 2});
 	pull(v, LAYER_A, "download", 1, 2);
 	build(v, &(struct build_event){.kind = BUILD_WARNING, .text = STR("\"quoted\"")});
 	build(v, &(struct build_event){.kind = BUILD_IMAGE, .text = STR(LAYER_A)});
@@ -418,6 +465,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_is_lines),
 		cmocka_unit_test(plain_says_whose_lines_come),
+		cmocka_unit_test(plain_tells_what_was_cancelled),
+		cmocka_unit_test(plain_end_holds_nothing_back),
 		cmocka_unit_test(plain_pull_says_little),
 		cmocka_unit_test(plain_run_gives_the_apps_bytes),
 		cmocka_unit_test(json_is_an_object_a_line),

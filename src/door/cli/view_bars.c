@@ -283,6 +283,9 @@ static void step_over(struct bars_view *view, const struct build_event *event)
 	if (event->kind == BUILD_STEP_FAILED) {
 		buf_add_text(&left, "ERROR ");
 		style = STYLE_RED;
+	} else if (event->kind == BUILD_STEP_CANCELLED) {
+		buf_add_text(&left, "CANCELED ");
+		style = STYLE_DIM;
 	} else if (event->cached) {
 		buf_add_text(&left, "CACHED ");
 		style = STYLE_DIM;
@@ -291,7 +294,7 @@ static void step_over(struct bars_view *view, const struct build_event *event)
 		buf_add_text(&left, step->name);
 	else
 		output_one_line(&left, event->name);
-	if (!event->cached)
+	if (!event->cached && event->duration > 0)
 		print_duration(time, event->duration);
 	shown_step_remove(&view->steps, event->step);
 	view->over++;
@@ -310,7 +313,10 @@ static void step_output(struct bars_view *view, const struct build_event *event)
 
 	if (!step)
 		step = shown_step_add(&view->steps, event->step, event->name, view->view.now);
-	output_lines_feed(&step->output, event->text, keep_line, step);
+	if (event->kind == BUILD_STEP_WAITS)
+		shown_step_line(step, event->text);
+	else
+		output_lines_feed(&step->output, event->text, keep_line, step);
 	draw_now_and_then(view);
 }
 
@@ -355,10 +361,12 @@ static void bars_build(struct view *v, const struct build_event *event)
 		draw_now_and_then(view);
 		break;
 	case BUILD_STEP_LOG:
+	case BUILD_STEP_WAITS:
 		step_output(view, event);
 		break;
 	case BUILD_STEP_DONE:
 	case BUILD_STEP_FAILED:
+	case BUILD_STEP_CANCELLED:
 		step_over(view, event);
 		break;
 	case BUILD_PULL:

@@ -44,6 +44,8 @@ static const char *const build_names[] = {
 	[BUILD_STEP_LOG] = "step-log",
 	[BUILD_STEP_DONE] = "step-done",
 	[BUILD_STEP_FAILED] = "step-failed",
+	[BUILD_STEP_WAITS] = "step-waiting",
+	[BUILD_STEP_CANCELLED] = "step-cancelled",
 	[BUILD_PULL] = "pull",
 	[BUILD_TICK] = NULL,
 	[BUILD_WARNING] = "warning",
@@ -87,7 +89,7 @@ static void add_step(struct json_writer *w, const struct build_event *event)
 		json_add_str(w, "name", event->name);
 	if (event->kind == BUILD_STEP_DONE)
 		json_add_bool(w, "cached", event->cached);
-	if (event->kind != BUILD_STEP_START)
+	if (event->kind == BUILD_STEP_DONE || event->kind == BUILD_STEP_FAILED)
 		add_ms(w, event->duration);
 	if (event->text.n > 0)
 		json_add_str(w, "text", event->text);
@@ -125,7 +127,8 @@ static void json_build(struct view *v, const struct build_event *event)
 		output_lines_feed(&step->output, event->text, tell_line, &target);
 		return;
 	}
-	bool is_over = event->kind == BUILD_STEP_DONE || event->kind == BUILD_STEP_FAILED;
+	bool is_over = event->kind == BUILD_STEP_DONE || event->kind == BUILD_STEP_FAILED ||
+		       event->kind == BUILD_STEP_CANCELLED;
 	if (is_over && step) {
 		output_lines_end(&step->output, tell_line, &target);
 		shown_step_remove(&view->steps, event->step);

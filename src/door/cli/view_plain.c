@@ -6,6 +6,12 @@
 #include "base/number.h"
 #include "cli/progress.h"
 
+/*
+ * Steps of different stages talk at the same time. The lines of one stay together for this long,
+ * while those of the others are held back.
+ */
+#define HOLD INT64_C(2000000000)
+
 /* How often a pull that goes on says how far it is. */
 #define PULL_EVERY INT64_C(5000000000)
 
@@ -38,14 +44,48 @@ static void own_text(struct view *v, struct str text)
 /* ---- Steps: "#7 [2/9] RUN …", "#7 0.412 line", "#7 DONE 0.5s" ---- */
 
 /* Lines of other steps may stand between: say again whose lines follow. */
-static void turn_to(struct plain_view *view, const struct shown_step *step)
+static void turn_to(struct plain_view *view, struct shown_step *step)
 {
-	if (view->current == step->number)
-		return;
-	if (view->current > 0)
-		buf_add_char(&view->view.out, '\n');
-	buf_printf(&view->view.out, "#%u %s\n", step->number, step->name);
-	view->current = step->number;
+	struct buf *out = &view->view.out;
+
+	if (view->current != step->number) {
+		if (view->current > 0)
+			buf_add_char(out, '\n');
+		buf_printf(out, "#%u %s\n", step->number, step->name);
+		view->current = step->number;
+	}
+	buf_add_str(out, buf_str(&step->held));
+	buf_clear(&step->held);
+	step->is_held = false;
+}
+
+/* Where the step's lines go now. */
+static struct buf *place_of(struct plain_view *view, struct shown_step *step)
+{
+	if (view->current == 0 || view->current == step->number) {
+		turn_to(view, step);
+		return &view->view.out;
+	}
+	if (!step->is_held)
+		step->held_since = view->view.now;
+	step->is_held = true;
+	return &step->held;
+}
+
+/* Whoever has waited longest, and that long, has its turn. */
+static bool let_others_speak(struct plain_view *view, int64_t wait)
+{
+	struct shown_step *first = NULL;
+
+	for (size_t i = 0; i < view->steps.count; i++) {
+		struct shown_step *step = &view->steps.items[i];
+		if (step->is_held && (!first || step->held_since < first->held_since))
+			first = step;
+	}
+	if (!first || view->view.now - first->held_since < wait)
+		return false;
+	turn_to(view, first);
+	return true;
 }
 
 struct plain_target {
@@ -56,13 +96,13 @@ struct plain_target {
 static void plain_line(void *arg, struct str line)
 {
 	const struct plain_target *target = arg;
-	struct view *v = &target->view->view;
+	int64_t now = target->view->view.now;
+	struct buf *out = place_of(target->view, target->step);
 
-	turn_to(target->view, target->step);
-	buf_printf(&v->out, "#%u %.3f ", target->step->number,
-		(double)(v->now - target->step->started) / 1e9);
-	buf_add_str(&v->out, line);
-	buf_add_char(&v->out, '\n');
+	buf_printf(out, "#%u %.3f ", target->step->number,
+		(double)(now - target->step->started) / 1e9);
+	buf_add_str(out, line);
+	buf_add_char(out, '\n');
 }
 
 static struct shown_step *step_of(struct plain_view *view, const struct build_event *event)
@@ -83,7 +123,9 @@ static void step_over(struct plain_view *view, const struct build_event *event)
 	output_lines_end(&step->output, plain_line, &target);
 	turn_to(view, step);
 	buf_printf(&v->out, "#%u ", step->number);
-	if (event->kind == BUILD_STEP_FAILED) {
+	if (event->kind == BUILD_STEP_CANCELLED) {
+		buf_add_text(&v->out, "CANCELED");
+	} else if (event->kind == BUILD_STEP_FAILED) {
 		buf_add_text(&v->out, "ERROR: ");
 		output_one_line(&v->out, event->text);
 	} else if (event->cached) {
@@ -95,6 +137,7 @@ static void step_over(struct plain_view *view, const struct build_event *event)
 	buf_add_text(&v->out, "\n\n");
 	shown_step_remove(&view->steps, event->step);
 	view->current = 0;
+	(void)let_others_speak(view, 0);
 }
 
 /* ---- Pulls: a line for each layer that has come, and now and then how far all are ---- */
@@ -154,38 +197,50 @@ static void plain_pull(struct plain_view *view, const struct build_event *event)
 		shown_pulls_remove(&view->pulls, pull);
 }
 
-static void plain_build(struct view *v, const struct build_event *event)
+static void plain_step(struct plain_view *view, const struct build_event *event)
 {
-	struct plain_view *view = (struct plain_view *)v;
-	struct plain_target target;
+	struct plain_target target = {view, step_of(view, event)};
 
 	switch (event->kind) {
-	case BUILD_PLANNED:
-		own_text(v, event->text);
-		buf_add_char(&v->out, '\n');
-		break;
-	case BUILD_STEP_START:
-		turn_to(view, step_of(view, event));
-		break;
 	case BUILD_STEP_LOG:
-		target = (struct plain_target){view, step_of(view, event)};
 		output_lines_feed(&target.step->output, event->text, plain_line, &target);
+		break;
+	case BUILD_STEP_WAITS:
+		plain_line(&target, event->text);
 		break;
 	case BUILD_STEP_DONE:
 	case BUILD_STEP_FAILED:
+	case BUILD_STEP_CANCELLED:
 		step_over(view, event);
 		break;
+	case BUILD_STEP_START:
+		(void)place_of(view, target.step);
+		break;
+	case BUILD_PLANNED:
 	case BUILD_PULL:
-		plain_pull(view, event);
-		break;
-	case BUILD_WARNING:
-		buf_add_text(&v->out, "warning: ");
-		own_text(v, event->text);
-		break;
 	case BUILD_TICK:
+	case BUILD_WARNING:
 	case BUILD_IMAGE:
-		break;
+		break; /* of no step */
 	}
+}
+
+static void plain_build(struct view *v, const struct build_event *event)
+{
+	struct plain_view *view = (struct plain_view *)v;
+
+	if (event->step > 0)
+		plain_step(view, event);
+	else if (event->kind == BUILD_PULL)
+		plain_pull(view, event);
+	else if (event->kind == BUILD_PLANNED || event->kind == BUILD_WARNING) {
+		if (event->kind == BUILD_WARNING)
+			buf_add_text(&v->out, "warning: ");
+		own_text(v, event->text);
+		if (event->kind == BUILD_PLANNED)
+			buf_add_char(&v->out, '\n');
+	}
+	(void)let_others_speak(view, HOLD);
 }
 
 /* ---- Runs: what the app writes, and between it what there is to say ---- */
@@ -268,6 +323,8 @@ static void plain_note(struct view *v, const char *kind, struct str text)
 
 static void plain_end(struct view *v)
 {
+	while (let_others_speak((struct plain_view *)v, 0))
+		;
 	own_line((struct plain_view *)v);
 }
 

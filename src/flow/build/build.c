@@ -34,7 +34,7 @@ int build_open(struct build *b, const struct settings *settings,
 {
 	b->options = options;
 	b->settings = settings;
-	b->context_socket = b->context_server_end = -1;
+	b->context_socket = b->report = -1;
 	int r = store_open(settings, &b->store, err);
 	if (r < 0)
 		return r;
@@ -43,13 +43,15 @@ int build_open(struct build *b, const struct settings *settings,
 	return b->plan_only ? 0 : store_lease_new(b->store, &b->lease, err);
 }
 
-/* ---- the context server: this user's rights, for the box to ask ---- */
+/* ---- context servers: this user's rights, for the box to ask ---- */
 
-struct server {
-	pid_t pid;
+struct servers {
+	pid_t pids[BUILD_MAX_WORKERS];
+	size_t count;
 };
 
-static int start_server(struct build *b, struct server *ret, struct err *err)
+/* A feed keeps its server busy to the end: each worker has one of its own. */
+static int start_server(struct build *b, struct servers *servers, struct err *err)
 {
 	int fds[2];
 
@@ -57,8 +59,8 @@ static int start_server(struct build *b, struct server *ret, struct err *err)
 	if (r < 0)
 		return r;
 	pid_t parent = getpid();
-	ret->pid = fork();
-	if (ret->pid == 0) {
+	pid_t pid = fork();
+	if (pid == 0) {
 		struct err unused = {0};
 		close(fds[1]);
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -70,19 +72,32 @@ static int start_server(struct build *b, struct server *ret, struct err *err)
 		_exit(tree_serve(fds[0], selections, b->selection_count, &unused) < 0);
 	}
 	close(fds[0]);
-	b->context_socket = fds[1];
-	return ret->pid < 0 ? err_sys(err, "fork") : 0;
+	b->server_sockets[b->server_count++] = fds[1];
+	if (pid < 0)
+		return err_sys(err, "fork");
+	servers->pids[servers->count++] = pid;
+	return 0;
 }
 
-static void stop_server(struct server *server)
+static int start_servers(struct build *b, struct servers *ret, struct err *err)
+{
+	size_t width;
+
+	int r = schedule_width(b, &width, err);
+	for (size_t i = 0; i < width && r == 0; i++)
+		r = start_server(b, ret, err);
+	return r;
+}
+
+static void stop_servers(struct servers *servers)
 {
 	struct err unused = {0};
 	int status;
 
-	if (server->pid <= 0)
-		return;
-	(void)kill(server->pid, SIGKILL); /* it may have ended with its socket */
-	ignored(command_wait(server->pid, &status, &unused));
+	for (size_t i = 0; i < servers->count; i++) {
+		(void)kill(servers->pids[i], SIGKILL); /* it may have ended with its socket */
+		ignored(command_wait(servers->pids[i], &status, &unused));
+	}
 }
 
 /* ---- in the box ---- */
@@ -100,21 +115,6 @@ static void start_housekeeping(struct build *b)
 	_exit(0);
 }
 
-static bool is_to_run(const struct build_step *step)
-{
-	return step->op->kind == PLAN_RUN && !step->cached &&
-	       step->op->run->network != PLAN_NETWORK_NONE;
-}
-
-/* The way out takes a while to come up: time for the steps before the first that runs. */
-static void start_network(struct build *b)
-{
-	for (size_t i = 0; i < b->plan.stage_count; i++)
-		for (size_t k = 0; k < b->stages[i].step_count && !b->has_network; k++)
-			if (is_to_run(&b->stages[i].steps[k]))
-				step_run_prepare(b);
-}
-
 static int build_in_box(void *arg, struct sandbox_channel *channel, struct err *err)
 {
 	struct build *b = arg;
@@ -128,9 +128,8 @@ static int build_in_box(void *arg, struct sandbox_channel *channel, struct err *
 	b->layers = layers;
 	b->images = images;
 	b->channel = channel;
-	start_network(b);
 	start_housekeeping(b);
-	r = build_walk(b, err);
+	r = build_schedule(b, err);
 	if (r == 0)
 		r = build_finish(b, err);
 	if (r == 0)
@@ -162,12 +161,12 @@ static void tick(void *arg)
 	build_emit(arg, &event);
 }
 
-static void close_box_end(void *arg)
+static void close_box_ends(void *arg)
 {
 	struct build *b = arg;
 
-	close(b->context_socket);
-	b->context_socket = -1;
+	while (b->server_count)
+		close(b->server_sockets[--b->server_count]);
 }
 
 static int make_cgroup(struct build *b, struct err *err)
@@ -189,12 +188,12 @@ static int make_cgroup(struct build *b, struct err *err)
 
 static int run_box(struct build *b, int64_t start, struct err *err)
 {
-	struct server server = {0};
+	struct servers servers = {0};
 	const struct sandbox_work work = {.ids = store_ids(b->store),
 		.scratch = store_scratch(b->store),
 		.work = build_in_box,
 		.on_message = hear,
-		.on_started = close_box_end,
+		.on_started = close_box_ends,
 		.on_tick = tick,
 		.arg = b,
 		.cancel_fd = b->options->cancel_fd,
@@ -202,13 +201,12 @@ static int run_box(struct build *b, int64_t start, struct err *err)
 
 	int r = make_cgroup(b, err);
 	if (r == 0)
-		r = start_server(b, &server, err);
+		r = start_servers(b, &servers, err);
 	b->cached_count = 0;
 	if (r == 0)
 		r = sandbox_work_run(&work, err);
-	stop_server(&server);
-	if (b->context_socket >= 0)
-		close_box_end(b);
+	stop_servers(&servers);
+	close_box_ends(b);
 	return r == -ERR_LIMIT ? err_wrap(err, "build") : r;
 }
 
@@ -250,11 +248,11 @@ static int build_or_find(struct build *b, int64_t start, struct err *err)
 	int r = build_prepare(b, err);
 
 	if (r == 0)
-		r = build_walk(b, err);
+		r = build_walk(b, WALK_PLAN, err);
 	if (r < 0)
 		return r;
 	emit_planned(b);
-	bool whole = b->cached_count == b->step_count && b->stages[b->plan.target].has_key;
+	bool whole = b->cached_count == b->step_count && b->stages[b->plan.target].is_over;
 	r = whole ? build_finish(b, err) : BUILD_E_UNSAVED;
 	if (r == 0)
 		emit_all_cached(b);
@@ -290,7 +288,7 @@ int build_plan(const struct settings *settings, const struct build_options *opti
 	if (r == 0)
 		r = build_prepare(&b, err);
 	if (r == 0)
-		r = build_walk(&b, err);
+		r = build_walk(&b, WALK_PLAN, err);
 	if (r == 0 && json)
 		build_print_json(&b, ret);
 	else if (r == 0)

@@ -30,16 +30,18 @@ struct build_secret {
 };
 
 enum build_event_kind {
-	BUILD_PLANNED,	   /* text: "12 steps, 2 stages" ; total: number of steps */
-	BUILD_STEP_START,  /* step, name: "[2/9] RUN useradd -m -u 1000 user" */
-	BUILD_STEP_LOG,	   /* step, text: bytes of the step's output */
-	BUILD_STEP_DONE,   /* step, duration; cached: its layer was there */
-	BUILD_STEP_FAILED, /* step, text: reason */
-	BUILD_PULL,	   /* name: image; text: layer digest; phase; layers; done/total bytes */
-	BUILD_TICK,	   /* nothing new; several times a second while work goes on, so that what
-			      is shown can show time passing */
-	BUILD_WARNING,	   /* text */
-	BUILD_IMAGE,	   /* text: image id; the last event of a successful build */
+	BUILD_PLANNED,	      /* text: "12 steps, 2 stages" ; total: number of steps */
+	BUILD_STEP_START,     /* step, name: "[2/9] RUN useradd -m -u 1000 user" */
+	BUILD_STEP_LOG,	      /* step, text: bytes of the step's output */
+	BUILD_STEP_DONE,      /* step, duration; cached: its layer was there */
+	BUILD_STEP_FAILED,    /* step, text: reason */
+	BUILD_STEP_WAITS,     /* step, text: what for */
+	BUILD_STEP_CANCELLED, /* step: it was ended because another one has failed */
+	BUILD_PULL,	      /* name: image; text: layer digest; phase; layers; done/total bytes */
+	BUILD_TICK,    /* nothing new; several times a second while work goes on, so that what
+			  is shown can show time passing */
+	BUILD_WARNING, /* text */
+	BUILD_IMAGE,   /* text: image id; the last event of a successful build */
 };
 
 struct build_event {

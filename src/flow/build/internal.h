@@ -17,6 +17,9 @@
 
 /* ---- State of one build ---- */
 
+/* Stages that are made at the same time, at most. */
+enum { BUILD_MAX_WORKERS = SETTINGS_MAX_PARALLEL };
+
 /* A tree of the user's: the build context itself, or one of --build-context. */
 struct build_context {
 	const char *name;  /* "" of the build context */
@@ -49,10 +52,13 @@ struct build_stage {
 	const struct plan_stage *plan;
 	struct build_step *steps;
 	size_t step_count;
-	bool has_key;
-	struct digest key; /* of the last step, or of the base */
+	/* How far it has come: begun, the step that is next, whole. */
+	bool is_started, is_over;
+	size_t next;
+	struct digest key; /* of the step before the next, or of the base */
 	struct layer_key *chain;
-	size_t chain_len; /* complete only as far as has_key and layers go */
+	size_t chain_len;
+	bool in_work; /* by a worker */
 };
 
 struct build_secret_value {
@@ -91,8 +97,11 @@ struct build {
 	struct sandbox_channel *channel; /* NULL outside */
 	struct layer_store *layers;	 /* the store's, or the box's own for writing */
 	struct image_store *images;
-	int context_socket;	/* asks the context server; < 0 outside */
-	int context_server_end; /* its other end, until the server has it */
+	/* To context servers: one for each worker; without workers the first is used. */
+	int server_sockets[BUILD_MAX_WORKERS];
+	size_t server_count;
+	int context_socket; /* the one of this process; < 0 outside */
+	int report;	    /* a worker's way to tell the scheduler; < 0 in others */
 	struct cgroup *cgroup;
 	bool has_network; /* it was started, or that failed: */
 	struct err network_error;
@@ -179,14 +188,44 @@ void key_of_input(const struct digest *source, const struct plan_op *op,
 
 /* ---- walk.c: the plan from the bottom up ---- */
 
+enum walk {
+	WALK_PLAN, /* which keys are known, which layers are there? */
+	WALK_LOOK, /* as far as all layers are there */
+	WALK_MAKE, /* make those that are not; in a box */
+};
+
+enum { WALK_STOPS = 1 };
+
 /*
- * Outside a box: find out which keys are known and which layers are there. Inside: also make
- * those that are not.
+ * A stage from its next step on: 0 when it is over, WALK_STOPS when it waits for another stage
+ * or the kind of walk does not allow more.
  */
-must_use int build_walk(struct build *b, struct err *err);
+must_use int stage_walk(
+	struct build *b, struct build_stage *stage, enum walk walk, struct err *err);
+/* All stages, one after another. */
+must_use int build_walk(struct build *b, enum walk walk, struct err *err);
+/* Is what its next step needs there? False for a stage that is over. Pure. */
+bool stage_can_go_on(const struct build_stage *stages, const struct build_stage *stage);
+/* The next step's layer is there. */
+void stage_step_over(struct build_stage *stage, const struct digest *key);
 /* The layers and the key that a plan_source stands for; false while they are not known. */
 bool build_source_chain(struct build *b, const struct plan_source *from, struct layer_chain *ret,
 	struct digest *ret_key);
+
+/* ---- schedule.c: stages at the same time ---- */
+
+/* In the box: make all that is missing. */
+must_use int build_schedule(struct build *b, struct err *err);
+/* Is there, from here on, never more than one stage that can go on? Pure. */
+bool stages_are_sequence(const struct build_stage *stages, size_t count);
+/*
+ * Outside of the box: how many stages the box will make at the same time, at most. Whatever was
+ * found out about the stages has to be found out again after it.
+ */
+must_use int schedule_width(struct build *b, size_t *ret, struct err *err);
+/* A worker tells the scheduler; elsewhere nothing happens. */
+void schedule_tell_start(const struct build *b, const struct build_step *step);
+void schedule_tell_over(const struct build *b, const struct build_step *step);
 
 /* ---- finish.c: the image ---- */
 

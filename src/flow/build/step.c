@@ -83,7 +83,7 @@ static int make_layer(struct build *b, const struct build_stage *stage,
 }
 
 static int make_unless_there(struct build *b, const struct build_stage *stage,
-	const struct build_step *step, const struct layer_key *name, struct err *err)
+	struct build_step *step, const struct layer_key *name, struct err *err)
 {
 	cleanup(layer_discard) struct layer_draft *draft = NULL;
 	const struct layer_key *parent = stage->chain_len && !step_is_linked(step)
@@ -91,10 +91,26 @@ static int make_unless_there(struct build *b, const struct build_stage *stage,
 						 : NULL;
 
 	/* Another build may have made it while we waited for the lock. */
-	if (!b->options->no_cache && layer_has(b->layers, name))
+	step->cached = !b->options->no_cache && layer_has(b->layers, name);
+	if (step->cached)
 		return 0;
 	int r = layer_begin(b->layers, parent, &draft, err);
 	return r < 0 ? r : make_layer(b, stage, step, draft, err);
+}
+
+/* One build makes a step, others wait for it: whoever gets the lock next looks again. */
+static int lock_step(struct build *b, const struct build_step *step, const struct layer_key *name,
+	int *ret_lock, struct err *err)
+{
+	const struct build_event waits = {.kind = BUILD_STEP_WAITS,
+		.step = step->number,
+		.text = STR("another build or stage is making this step")};
+
+	int r = layer_lock_key(b->layers, name, false, ret_lock, err);
+	if (r != LAYER_E_BUSY)
+		return r;
+	build_emit(b, &waits);
+	return layer_lock_key(b->layers, name, true, ret_lock, err);
 }
 
 int build_do_step(
@@ -103,9 +119,9 @@ int build_do_step(
 	struct layer_key name = layer_key_of(&step->key);
 	int lock;
 
-	int r = layer_lock_key(b->layers, &name, true, &lock, err);
+	int r = lock_step(b, step, &name, &lock, err);
 	if (r < 0)
-		return r;
+		return build_place(b, step, err);
 	r = make_unless_there(b, stage, step, &name, err);
 	layer_unlock_key(b->layers, &name, lock);
 	return r < 0 ? build_place(b, step, err) : 0;

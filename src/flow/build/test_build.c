@@ -152,9 +152,84 @@ static void keys_follow_what_a_step_can_see(void **state)
 	assert_true(digest_eq(&with_cache, &again));
 }
 
+/* ---- order of stages ---- */
+
+/* Stage i has one step for each letter: '.', or the digit of the stage it copies from. */
+struct drawing {
+	const char *steps[4];
+	const char *bases; /* '-', or a digit */
+	bool is_sequence;
+};
+
+static const struct drawing drawings[] = {
+	{{"..", NULL}, "-", true},
+	{{"..", ".0."}, "--", false},	  /* the second has a step that needs nothing */
+	{{"..", "0."}, "--", true},	  /* it copies first */
+	{{"..", ".."}, "-0", true},	  /* it stands on the first */
+	{{".", ".", "01"}, "---", false}, /* two sources side by side */
+	{{".", ".", "0"}, "-0-", false},  /* the end of one frees two */
+	{{".", "", "1."}, "-0-", true}, {{"", "", ""}, "-0-", true}, /* nothing to do */
+};
+
+static void draw_stage(struct arena *a, const struct drawing *d, size_t i, struct build_stage *ret)
+{
+	struct plan_stage *plan = arena_alloc(a, sizeof(*plan));
+	size_t count = strlen(d->steps[i]);
+
+	*plan = (struct plan_stage){.needed = true, .base = {.kind = PLAN_IMAGE}};
+	if (d->bases[i] != '-')
+		plan->base = (struct plan_source){PLAN_STAGE, (size_t)(d->bases[i] - '0')};
+	*ret = (struct build_stage){.plan = plan, .step_count = count};
+	ret->steps = arena_array(a, count + 1, sizeof(*ret->steps));
+	for (size_t k = 0; k < count; k++) {
+		struct plan_op *op = arena_alloc(a, sizeof(*op));
+		struct plan_copy *copy = arena_alloc(a, sizeof(*copy));
+		char from = d->steps[i][k];
+		*copy = (struct plan_copy){.from = {.kind = PLAN_CONTEXT}};
+		if (from != '.')
+			copy->from = (struct plan_source){PLAN_STAGE, (size_t)(from - '0')};
+		*op = (struct plan_op){.kind = PLAN_COPY, .copy = copy};
+		ret->steps[k].op = op;
+	}
+}
+
+static void only_a_sequence_is_one(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < array_size(drawings); i++) {
+		cleanup(arena_done) struct arena a = {0};
+		struct build_stage stages[4] = {0};
+		size_t count = strlen(drawings[i].bases);
+		for (size_t k = 0; k < count; k++)
+			draw_stage(&a, &drawings[i], k, &stages[k]);
+		assert_int_equal(stages_are_sequence(stages, count), drawings[i].is_sequence);
+	}
+}
+
+static void a_stage_waits_for_what_it_needs_next(void **state)
+{
+	cleanup(arena_done) struct arena a = {0};
+	const struct drawing d = {{"..", ".0"}, "--", false};
+	struct build_stage stages[2];
+
+	(void)state;
+	draw_stage(&a, &d, 0, &stages[0]);
+	draw_stage(&a, &d, 1, &stages[1]);
+	assert_true(stage_can_go_on(stages, &stages[1]));
+	stages[1].is_started = true;
+	stages[1].next = 1;
+	assert_false(stage_can_go_on(stages, &stages[1]));
+	stages[0].is_over = true;
+	assert_true(stage_can_go_on(stages, &stages[1]));
+	stages[1].is_over = true;
+	assert_false(stage_can_go_on(stages, &stages[1]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(only_a_sequence_is_one),
+		cmocka_unit_test(a_stage_waits_for_what_it_needs_next),
 		cmocka_unit_test(secrets_are_masked_wherever_reads_cut_them),
 		cmocka_unit_test(short_secrets_do_not_eat_the_log),
 		cmocka_unit_test(a_secret_files_last_line_feed_does_not_hide_it),

@@ -4,7 +4,8 @@
 
 /*
  * The plan from the bottom up. The same walk finds out what is cached (outside a box, in a
- * few milliseconds, touching nothing) and does what is not (inside).
+ * few milliseconds, touching nothing) and does what is not (inside, schedule.c says when and
+ * in which process).
  */
 
 bool build_source_chain(struct build *b, const struct plan_source *from, struct layer_chain *ret,
@@ -14,7 +15,7 @@ bool build_source_chain(struct build *b, const struct plan_source *from, struct 
 		const struct build_stage *stage = &b->stages[from->index];
 		*ret = (struct layer_chain){stage->chain, stage->chain_len};
 		*ret_key = stage->key;
-		return stage->has_key;
+		return stage->is_over;
 	}
 	if (from->kind != PLAN_IMAGE || !b->records[from->index].config.n)
 		return false;
@@ -29,22 +30,49 @@ bool build_source_chain(struct build *b, const struct plan_source *from, struct 
 	return true;
 }
 
+/* False while what it begins with is not known. */
 static bool start_stage(struct build *b, struct build_stage *stage)
 {
 	const struct plan_source *base = &stage->plan->base;
 	struct layer_chain below = {0};
 
-	stage->has_key = true;
 	if (base->kind == PLAN_SCRATCH)
 		stage->key = key_of_base(b, stage->plan);
-	else
-		stage->has_key = build_source_chain(b, base, &below, &stage->key);
+	else if (!build_source_chain(b, base, &below, &stage->key))
+		return false;
 	stage->chain =
 		arena_array(&b->arena, below.count + stage->step_count + 1, sizeof(*stage->chain));
 	if (below.count)
 		memcpy(stage->chain, below.keys, below.count * sizeof(*below.keys));
 	stage->chain_len = below.count;
-	return stage->has_key;
+	stage->is_started = true;
+	return true;
+}
+
+/* ---- what a stage waits for ---- */
+
+static bool is_there(const struct build_stage *stages, const struct plan_source *from)
+{
+	return from->kind != PLAN_STAGE || stages[from->index].is_over;
+}
+
+static bool has_sources(const struct build_stage *stages, const struct plan_op *op)
+{
+	bool has = !op->copy || is_there(stages, &op->copy->from);
+
+	for (size_t i = 0; op->run && i < op->run->mount_count; i++)
+		has &= is_there(stages, &op->run->mounts[i].from);
+	return has;
+}
+
+bool stage_can_go_on(const struct build_stage *stages, const struct build_stage *stage)
+{
+	if (stage->is_over || !stage->plan->needed)
+		return false;
+	if (!stage->is_started && !is_there(stages, &stage->plan->base))
+		return false;
+	return stage->next == stage->step_count ||
+	       has_sources(stages, stage->steps[stage->next].op);
 }
 
 /* ---- inputs from other stages and images ---- */
@@ -79,7 +107,7 @@ static int digest_mounted(struct build *b, const struct build_step *step, struct
  * under the tree's key; the files themselves are read once in their life.
  */
 static int find_digest(struct build *b, const struct build_step *step, struct build_input *input,
-	const struct plan_mount *mount, struct err *err)
+	const struct plan_mount *mount, bool may_read, struct err *err)
 {
 	cleanup(buf_done) struct buf name = {0};
 	cleanup(buf_done) struct buf memo = {0};
@@ -97,7 +125,7 @@ static int find_digest(struct build *b, const struct build_step *step, struct bu
 		input->is_known = true;
 		return 0;
 	}
-	if (!b->channel)
+	if (!may_read)
 		return 0;
 	r = digest_mounted(b, step, input, mount, err);
 	if (r < 0)
@@ -106,13 +134,14 @@ static int find_digest(struct build *b, const struct build_step *step, struct bu
 		str_from((const char *)input->digest.bytes, DIGEST_SIZE), err);
 }
 
-static int find_inputs(struct build *b, struct build_step *step, bool *ret_known, struct err *err)
+static int find_inputs(
+	struct build *b, struct build_step *step, bool may_read, bool *ret_known, struct err *err)
 {
 	*ret_known = true;
 	for (size_t i = 0; i < step->input_count; i++) {
 		struct build_input *input = &step->inputs[i];
 		if (!input->is_known) {
-			int r = find_digest(b, step, input, mount_of(step, i), err);
+			int r = find_digest(b, step, input, mount_of(step, i), may_read, err);
 			if (r < 0)
 				return r;
 		}
@@ -168,6 +197,7 @@ static int do_step(
 {
 	int64_t start = clock_now();
 
+	schedule_tell_start(b, step);
 	emit_step(b, stage, step, BUILD_STEP_START, 0);
 	int r = build_do_step(b, stage, step, err);
 	if (r < 0) {
@@ -192,8 +222,18 @@ static void take_cached(struct build *b, struct build_stage *stage, struct build
 	emit_step(b, stage, step, BUILD_STEP_DONE, 0);
 }
 
+void stage_step_over(struct build_stage *stage, const struct digest *key)
+{
+	struct build_step *step = &stage->steps[stage->next++];
+
+	step->has_key = true;
+	step->key = *key;
+	stage->key = step_is_linked(step) ? key_of_chain(&stage->key, key) : *key;
+	stage->chain[stage->chain_len++] = layer_key_of(key);
+}
+
 /* Is the layer here, to stay while this build lasts? 1 or 0, < 0 on error. */
-static int is_there(struct build *b, const struct layer_key *name, struct err *err)
+static int has_layer(struct build *b, const struct layer_key *name, struct err *err)
 {
 	if (!b->lease)
 		return layer_has(b->layers, name);
@@ -201,48 +241,70 @@ static int is_there(struct build *b, const struct layer_key *name, struct err *e
 	return r < 0 ? r : r == 0;
 }
 
-static int walk_step(
-	struct build *b, struct build_stage *stage, struct build_step *step, struct err *err)
+/* The step's layer is there, made if need be; or WALK_STOPS. */
+static int find_or_make(struct build *b, struct build_stage *stage, struct build_step *step,
+	enum walk walk, struct err *err)
+{
+	struct layer_key name = layer_key_of(&step->key);
+
+	int there = has_layer(b, &name, err);
+	if (there < 0)
+		return there;
+	if (!b->options->no_cache && there) {
+		take_cached(b, stage, step);
+		return 0;
+	}
+	if (walk == WALK_LOOK)
+		return WALK_STOPS;
+	return walk == WALK_MAKE ? do_step(b, stage, step, err) : 0;
+}
+
+static int walk_step(struct build *b, struct build_stage *stage, struct build_step *step,
+	enum walk walk, struct err *err)
 {
 	bool known;
 
-	int r = find_inputs(b, step, &known, err);
+	/* Without the cache, to look at a step is to begin a new life of it. */
+	if (walk == WALK_LOOK && b->options->no_cache)
+		return WALK_STOPS;
+	int r = find_inputs(b, step, walk == WALK_MAKE, &known, err);
 	if (r < 0)
 		return r;
-	stage->has_key &= known;
-	step->has_key = stage->has_key;
-	if (!stage->has_key)
-		return 0;
+	if (!known)
+		return WALK_STOPS;
 	step->key = key_of_step(&stage->key, step);
 	r = find_life(b, &step->key, err);
-	if (r < 0)
+	if (r == 0)
+		r = find_or_make(b, stage, step, walk, err);
+	if (r != 0)
 		return r;
-	struct layer_key name = layer_key_of(&step->key);
-	int there = is_there(b, &name, err);
-	if (there < 0)
-		return there;
-	if (!b->options->no_cache && there)
-		take_cached(b, stage, step);
-	else if (b->channel)
-		r = do_step(b, stage, step, err);
-	stage->key = step_is_linked(step) ? key_of_chain(&stage->key, &step->key) : step->key;
-	stage->chain[stage->chain_len++] = name;
-	return r;
+	stage_step_over(stage, &step->key);
+	schedule_tell_over(b, step);
+	return 0;
 }
 
-int build_walk(struct build *b, struct err *err)
+int stage_walk(struct build *b, struct build_stage *stage, enum walk walk, struct err *err)
 {
-	b->cached_count = 0;
-	for (size_t i = 0; i < b->plan.stage_count; i++) {
-		struct build_stage *stage = &b->stages[i];
-		if (!stage->plan->needed)
-			continue;
-		(void)start_stage(b, stage); /* an unknown base leaves has_key false */
-		for (size_t k = 0; k < stage->step_count; k++) {
-			int r = walk_step(b, stage, &stage->steps[k], err);
-			if (r < 0)
-				return r;
+	while (stage_can_go_on(b->stages, stage)) {
+		if (!stage->is_started && !start_stage(b, stage))
+			return WALK_STOPS;
+		if (stage->next == stage->step_count) {
+			stage->is_over = true;
+			return 0;
 		}
+		int r = walk_step(b, stage, &stage->steps[stage->next], walk, err);
+		if (r != 0)
+			return r;
+	}
+	return stage->is_over || !stage->plan->needed ? 0 : WALK_STOPS;
+}
+
+int build_walk(struct build *b, enum walk walk, struct err *err)
+{
+	for (size_t i = 0; i < b->plan.stage_count; i++) {
+		int r = stage_walk(b, &b->stages[i], walk, err);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
