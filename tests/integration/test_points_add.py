@@ -4,6 +4,7 @@
 import tarfile
 
 from archives import PACKERS, tar
+from file_server import MODIFIED, FileServer
 
 FROM_BUSYBOX = "FROM busybox:latest\n"
 
@@ -54,3 +55,25 @@ RUN test -f /d/dir/old && test -f /d/dir/new && test "$(stat -c %a /d/dir)" = 70
 RUN test "$(cat /d/file)" = new && test -f /d/real/through && test -L /d/link && test ! -e /real
 """, files)
     assert spaceport.build(space).image
+
+
+def test_point_40_urls(spaceport, make_space):
+    """0600 and root's; the key is the checksum of the bytes, whatever their time."""
+    env = {"SPACEPORT_BUILD_FETCH_NETWORK": "host"}
+    with FileServer() as server:
+        server.files = {"/f": b"the bytes of point 40"}
+        space = make_space(FROM_BUSYBOX + f"""
+ADD {server.url}/f /f
+RUN test "$(stat -c '%a %u %g' /f)" = "600 0 0"
+""")
+        first = spaceport.build(space, env=env).image
+        server.modified = MODIFIED.replace("1994", "1995")
+        server.use_etag = False
+        assert spaceport.build(space, env=env).image == first
+        assert server.unchanged == 0
+        server.forget()
+        assert spaceport.build(space, env=env).image == first
+        assert (server.unchanged, server.requests) == (1, ["/f"])
+        server.files["/f"] = b"other bytes of point 40"
+        server.modified = MODIFIED
+        assert spaceport.build(space, env=env).image != first

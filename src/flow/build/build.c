@@ -12,6 +12,7 @@
 
 void build_done(struct build *b)
 {
+	remote_done(b);
 	for (size_t i = 0; i < b->selection_count; i++)
 		tree_selection_free(b->selections[i]);
 	free(b->selections);
@@ -35,6 +36,7 @@ int build_open(struct build *b, const struct settings *settings,
 	b->options = options;
 	b->settings = settings;
 	b->context_socket = b->report = -1;
+	b->downloads = b->downloads_lock = -1;
 	int r = store_open(settings, &b->store, err);
 	if (r < 0)
 		return r;
@@ -248,6 +250,8 @@ static int build_or_find(struct build *b, int64_t start, struct err *err)
 	int r = build_prepare(b, err);
 
 	if (r == 0)
+		r = remote_ask(b, err);
+	if (r == 0)
 		r = build_walk(b, WALK_PLAN, err);
 	if (r < 0)
 		return r;
@@ -258,7 +262,9 @@ static int build_or_find(struct build *b, int64_t start, struct err *err)
 		emit_all_cached(b);
 	if (r != BUILD_E_UNSAVED)
 		return r;
-	r = store_prepare_box(b->store, err);
+	r = remote_bring(b, err);
+	if (r == 0)
+		r = store_prepare_box(b->store, err);
 	return r < 0 ? r : run_box(b, start, err);
 }
 

@@ -32,15 +32,32 @@ static int add_input(struct build *b, struct build_step *step, const struct plan
 	return digest_context_input(b, step, input, mount, err);
 }
 
+/* All paths together are one input, each URL and each repository is one of its own. */
+static int add_sources(
+	struct build *b, struct build_step *step, const struct plan_copy *copy, struct err *err)
+{
+	int r = plan_copy_paths(copy) ? add_input(b, step, &copy->from, NULL, err) : 0;
+
+	for (size_t i = 0; i < copy->source_count && r == 0; i++) {
+		if (copy->sources[i].kind == PLAN_PATH)
+			continue;
+		struct build_input *input = &step->inputs[step->input_count++];
+		*input = (struct build_input){
+			.from = &copy->from, .remote = &copy->sources[i], .fd = -1};
+		remote_foresee(input, copy);
+	}
+	return r;
+}
+
 static int add_inputs(struct build *b, struct build_step *step, struct err *err)
 {
 	const struct plan_op *op = step->op;
-	size_t most = op->run ? op->run->mount_count : 1;
+	size_t most = op->run ? op->run->mount_count : op->copy ? op->copy->source_count : 0;
 	int r = 0;
 
 	step->inputs = arena_array(&b->arena, most + 1, sizeof(*step->inputs));
-	if (op->copy && op->copy->source_count)
-		r = add_input(b, step, &op->copy->from, NULL, err);
+	if (op->copy)
+		r = add_sources(b, step, op->copy, err);
 	for (size_t i = 0; op->run && i < op->run->mount_count && r == 0; i++)
 		if (op->run->mounts[i].kind == PLAN_MOUNT_BIND)
 			r = add_input(b, step, &op->run->mounts[i].from, &op->run->mounts[i], err);

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "build/build.h"
 #include "dockerfile/dockerfile.h"
+#include "fetch/fetch.h"
 #include "image/image.h"
 #include "layer/layer.h"
 #include "os/cgroup.h"
@@ -30,12 +31,22 @@ struct build_context {
 	struct tree_cache *cache; /* digests of its files, while inputs are looked for */
 };
 
-/* A step's inputs from a tree, as many as its sources: COPY has one, RUN one per bind mount. */
+/*
+ * A step's inputs: COPY has one for all its paths, RUN one for each bind mount, ADD one more for
+ * each URL and each repository.
+ */
 struct build_input {
 	const struct plan_source *from;
-	size_t selection; /* of build->selections, when from the context */
+	const struct plan_path *remote; /* of an ADD, from elsewhere: URL, repository; or NULL */
+	size_t selection;		/* of build->selections, when from the context */
 	bool is_known;
 	struct digest digest; /* of the content selected */
+
+	/* Remote ones: */
+	struct digest content; /* of the file; is_known */
+	char commit[65];       /* of the repository; is_known */
+	struct fetch_file file;
+	int fd; /* of the file or the tree, once it is here; else < 0 */
 };
 
 struct build_step {
@@ -73,7 +84,8 @@ struct build {
 	struct store *store;
 	struct store_lease *lease; /* names all that it uses; NULL when plan_only */
 	const struct settings *settings;
-	bool plan_only; /* nothing is pulled and nothing run */
+	bool plan_only;		       /* nothing is pulled and nothing run */
+	int downloads, downloads_lock; /* what ADD fetched; < 0 while nothing was needed */
 
 	/* What the user wrote */
 	struct build_context *contexts; /* the build context, then those with names */
@@ -247,6 +259,18 @@ must_use int step_run(struct build *b, const struct build_step *step, const char
 	struct err *err);
 must_use int step_copy(struct build *b, const struct build_step *step, int root, struct err *err);
 must_use int step_workdir(const struct build_step *step, int root, struct err *err);
+
+/* ---- remote.c: sources of ADD that are elsewhere; outside of the build's box ---- */
+
+/* What can be known of it without asking anybody. */
+void remote_foresee(struct build_input *input, const struct plan_copy *copy);
+/* Ask about those that are not known; what has to be fetched for that is fetched. */
+must_use int remote_ask(struct build *b, struct err *err);
+/* Those of steps that are to be made are brought here, and opened. */
+must_use int remote_bring(struct build *b, struct err *err);
+/* The end of the build. */
+void remote_done(struct build *b);
+size_t plan_copy_paths(const struct plan_copy *copy);
 
 /* add_archive.c: sources that are archives; both structs live as long as the copy. */
 struct add_archive {

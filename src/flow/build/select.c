@@ -103,10 +103,22 @@ static int add_keep(struct selecting *s, const struct plan_copy *copy, struct er
 	return 0;
 }
 
+size_t plan_copy_paths(const struct plan_copy *copy)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < copy->source_count; i++)
+		n += copy->sources[i].kind == PLAN_PATH;
+	return n;
+}
+
 static int add_copy(struct selecting *s, const struct plan_copy *copy, struct err *err)
 {
-	for (size_t i = 0; i < s->count; i++)
-		s->sources[i] = copy->sources[i].path;
+	size_t n = 0;
+
+	for (size_t i = 0; i < copy->source_count; i++)
+		if (copy->sources[i].kind == PLAN_PATH)
+			s->sources[n++] = copy->sources[i].path;
 	s->options.wildcard = wildcard_match;
 	int r = add_excludes(s, copy, err);
 	return r < 0 || !copy->parents ? r : add_keep(s, copy, err);
@@ -118,7 +130,7 @@ int build_select(struct build *b, const struct plan_op *op, const struct plan_mo
 	const struct build_context *context = build_context_of(b, root);
 	cleanup(selecting_done) struct selecting s = {
 		.b = b,
-		.count = mount ? 1 : op->copy->source_count,
+		.count = mount ? 1 : plan_copy_paths(op->copy),
 		.options = {.ignore = filter_of(context ? context->ignore : NULL),
 			.keep_owner = !context,
 			.place = context ? context->place : "the stage or image it is copied from",

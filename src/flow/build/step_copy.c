@@ -108,7 +108,67 @@ static int copy_heredocs(const struct plan_copy *copy, int root,
 	return r < 0 ? r : copy_feed(tree_feed_local(selection), root, options, err);
 }
 
+/* ---- sources from elsewhere: all of them are here by now ---- */
+
+/* Where one file would silently take the place of another. */
+static int check_dest(const struct plan_copy *copy, int root, struct err *err)
+{
+	struct stat st;
+	cleanup_close int dest = dir_open_in_root(root, copy->dest, O_PATH, 0, NULL);
+
+	if (copy->source_count + copy->file_count < 2 || copy->dest_is_dir ||
+		(dest >= 0 && fstat(dest, &st) == 0 && S_ISDIR(st.st_mode)))
+		return 0;
+	(void)err_set(err, ERR_INPUT, "several files cannot all become %s", copy->dest);
+	return err_hint(
+		err, "if it is a directory, write it with a slash at the end: %s/", copy->dest);
+}
+
+static int copy_fetched(const struct build_input *input, const struct plan_copy *copy, int root,
+	const struct tree_copy_options *options, struct err *err)
+{
+	const struct tree_file file = {.fd = input->fd,
+		.name = input->remote->name,
+		.mode = 0600,
+		.size = input->file.size,
+		.mtime = input->file.mtime};
+	struct tree_copy_options own = *options;
+
+	if (copy->unpack != PLAN_ON)
+		own.unpacker = NULL;
+	return copy_feed(tree_feed_file(&file), root, &own, err);
+}
+
+static int copy_remote(const struct build_step *step, int root,
+	const struct tree_copy_options *options, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < step->input_count && r == 0; i++) {
+		const struct build_input *input = &step->inputs[i];
+		if (!input->remote)
+			continue;
+		r = check_dest(step->op->copy, root, err);
+		if (r == 0)
+			r = copy_fetched(input, step->op->copy, root, options, err);
+	}
+	return r;
+}
+
 /* ---- the steps ---- */
+
+static int copy_paths(struct build *b, const struct build_step *step, int root,
+	const struct tree_copy_options *options, struct err *err)
+{
+	const struct plan_copy *copy = step->op->copy;
+
+	if (!plan_copy_paths(copy))
+		return 0;
+	if (copy->from.kind != PLAN_CONTEXT)
+		return copy_from_tree(b, step, root, options, err);
+	return copy_feed(tree_feed_receive(b->context_socket, (uint32_t)step->inputs[0].selection),
+		root, options, err);
+}
 
 int step_copy(struct build *b, const struct build_step *step, int root, struct err *err)
 {
@@ -122,12 +182,10 @@ int step_copy(struct build *b, const struct build_step *step, int root, struct e
 	int r = fill_options(step, root, &owner, &mode, &options, err);
 	if (step->op->kind == PLAN_ADD && copy->unpack != PLAN_OFF)
 		options.unpacker = add_unpacker(b, step, options.owner, &archive, &unpacker);
-	if (r == 0 && copy->source_count && copy->from.kind == PLAN_CONTEXT)
-		r = copy_feed(
-			tree_feed_receive(b->context_socket, (uint32_t)step->inputs[0].selection),
-			root, &options, err);
-	else if (r == 0 && copy->source_count)
-		r = copy_from_tree(b, step, root, &options, err);
+	if (r == 0)
+		r = copy_paths(b, step, root, &options, err);
+	if (r == 0)
+		r = copy_remote(step, root, &options, err);
 	if (r == 0 && copy->file_count)
 		r = copy_heredocs(copy, root, &options, err);
 	return r;

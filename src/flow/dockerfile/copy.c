@@ -1,25 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dockerfile/planner.h"
 
-static bool is_url(struct str source)
-{
-	return str_starts(source, STR("http://")) || str_starts(source, STR("https://"));
-}
-
-/* git://, ssh://, user@host:path, or a URL whose path ends in .git */
-static bool is_git(struct str source)
-{
-	struct str path = str_slice(source, 0, str_find(source, '#'));
-
-	path = str_slice(path, 0, str_find(path, '?'));
-	if (str_starts(source, STR("git://")) || str_starts(source, STR("ssh://")))
-		return true;
-	if (is_url(source))
-		return str_ends(path, STR(".git"));
-	size_t at = str_find(path, '@'), colon = str_find(path, ':'), slash = str_find(path, '/');
-	return at > 0 && at < colon && colon < path.n && colon < slash;
-}
-
 static int check_source(
 	const struct command *c, struct span span, enum plan_path_kind kind, struct err *err)
 {
@@ -69,10 +50,8 @@ static int add_path(struct planner *p, const struct command *c, struct plan_copy
 	if (!text.n)
 		plan_warn(p, path->span, "the source %.*s is empty, which means everything",
 			STR_ARG(word.text));
-	if (path->kind != PLAN_PATH) {
-		path->path = text.p;
-		return 0;
-	}
+	if (path->kind != PLAN_PATH)
+		return remote_source(p, c, word.span, text, path, err);
 	if (wildcard_check(text, &why))
 		return command_error(err, why.kind, c, word.span, "%s", why.text);
 	path->path = path_join(p->arena, STR("/"), text);
@@ -172,14 +151,6 @@ static int take_flag(struct planner *p, size_t stage, const struct command *c, c
 	return failed;
 }
 
-static int check_checksum(const struct command *c, const struct plan_copy *copy, struct err *err)
-{
-	if (!*copy->checksum || (copy->source_count == 1 && copy->sources[0].kind != PLAN_PATH))
-		return 0;
-	return command_error(err, ERR_INPUT, c, instruction_flag(c->ins, "checksum", NULL)->span,
-		"--checksum is for a single source that is a URL or a git repository");
-}
-
 static int check_chmod(const struct command *c, const char *chmod, struct err *err)
 {
 	uint32_t mode;
@@ -259,5 +230,5 @@ int copy_step(struct planner *p, size_t stage, const struct command *c, struct p
 		return failed;
 	set_dest(p, stage, copy, dest);
 	set_created_by(p, op, &draft, dest);
-	return check_checksum(c, copy, err);
+	return remote_flags(c, copy, err);
 }

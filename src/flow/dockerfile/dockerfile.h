@@ -291,6 +291,28 @@ struct plan_run {
 
 enum plan_path_kind { PLAN_PATH, PLAN_URL, PLAN_GIT };
 
+enum plan_switch { PLAN_UNSET, PLAN_OFF, PLAN_ON };
+
+/*
+ * A git repository: URL.git#ref:subdir, or URL.git?ref=…&subdir=… (branch, tag, commit, checksum,
+ * submodules, keep-git-dir).
+ */
+struct plan_git {
+	const char *url;      /* http, https, git, ssh, or user@host:path; no query, no fragment */
+	const char *ref;      /* branch, tag, refs/… or commit; "": the remote's HEAD */
+	const char *checksum; /* what the commit has to begin with; "" for nothing */
+	const char *subdir;   /* absolute, clean; "/" is all */
+	bool is_commit;	      /* ref is a whole commit: nobody has to be asked what it means */
+	enum plan_switch submodules, keep_git_dir;
+};
+
+/*
+ * The source of an ADD that is_git. Texts that git, ssh or a shell could take for something else
+ * (a leading '-', ext::, "..") are ERR_INPUT, without a place.
+ */
+must_use int git_reference_parse(
+	struct arena *a, struct str text, struct plan_git *ret, struct err *err);
+
 struct plan_path {
 	enum plan_path_kind kind; /* COPY has paths only */
 	const char
@@ -300,10 +322,10 @@ struct plan_path {
 	 * is everything. NULL without --parents.
 	 */
 	const char *keep;
+	const char *name;     /* PLAN_URL: of the file */
+	struct plan_git *git; /* PLAN_GIT */
 	struct span span;
 };
-
-enum plan_switch { PLAN_UNSET, PLAN_OFF, PLAN_ON };
 
 struct plan_copy {
 	struct plan_source from;
@@ -322,6 +344,9 @@ struct plan_copy {
 	const char *checksum;		       /* ADD; "" when not given */
 	struct oci_list excludes;	       /* patterns, as written */
 };
+
+/* A source from elsewhere as people may see it: no user, no password, no query, no fragment. */
+void remote_print(const struct plan_path *path, struct buf *ret);
 
 enum plan_op_kind { PLAN_META, PLAN_RUN, PLAN_COPY, PLAN_ADD, PLAN_WORKDIR };
 

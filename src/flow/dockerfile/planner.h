@@ -15,6 +15,7 @@
  *	config.c port.c	those that only change the configuration
  *	run.c mount.c	RUN
  *	copy.c mode.c	COPY and ADD
+ *	remote.c	URLs and git repositories
  *	support.c	what the executor cannot do yet
  */
 #include "dockerfile/internal.h"
@@ -161,6 +162,18 @@ struct oci_list command_argv(struct planner *p, size_t stage, const struct comma
 struct oci_list shell_argv(struct planner *p, size_t stage, struct str text);
 /* The name of a heredoc that becomes a file must be one name. */
 must_use int check_file_name(const struct command *c, const struct heredoc *h, struct err *err);
+
+/* ---- remote.c: sources of ADD that are elsewhere ---- */
+
+bool is_url(struct str source);
+bool is_git(struct str source);
+/* Fills what belongs to the path's kind, PLAN_URL or PLAN_GIT. */
+must_use int remote_source(struct planner *p, const struct command *c, struct span span,
+	struct str text, struct plan_path *path, struct err *err);
+/* --checksum and --keep-git-dir, when all sources are known. */
+must_use int remote_flags(const struct command *c, struct plan_copy *copy, struct err *err);
+/* The last name in a URL's path, decoded; NULL when that is no name of a file. Pure. */
+const char *url_file_name(struct arena *a, struct str url);
 
 /* ---- mount.c ---- */
 

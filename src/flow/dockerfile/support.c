@@ -26,11 +26,6 @@ static struct span source_span_of(
 	return nowhere;
 }
 
-static struct span find_url(const struct command *c, const struct plan_op *op)
-{
-	return source_span_of(c, op, PLAN_URL);
-}
-
 static struct span find_git(const struct command *c, const struct plan_op *op)
 {
 	return source_span_of(c, op, PLAN_GIT);
@@ -66,7 +61,6 @@ static const struct {
 	const char *remedy;
 } unsupported[] = {
 	{"ADD of a git repository", find_git, "clone it in a RUN step"},
-	{"ADD of a URL", find_url, "fetch it in a RUN step"},
 	{"RUN --device", find_device, "builds have no devices"},
 	{"RUN --mount=type=ssh", find_ssh, "use --mount=type=secret"},
 	{"RUN --network=host", find_host_network,

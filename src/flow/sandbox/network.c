@@ -278,3 +278,20 @@ int sandbox_network_enter(struct err *err)
 		return err_sys(err, "enter the network namespace");
 	return 0;
 }
+
+int sandbox_network_join(struct err *err)
+{
+	struct sandbox_mount mounts[NETWORK_MOUNTS];
+	size_t count = network_mounts(mounts);
+
+	int r = network_wait(err);
+	if (r == 0)
+		r = sandbox_network_enter(err);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		/* Where there is no such file, nobody reads it. */
+		if (access(mounts[i].target, F_OK) == 0 &&
+			mount(mounts[i].source, mounts[i].target, NULL, MS_BIND, NULL) < 0)
+			r = err_sys(err, "mount %s", mounts[i].target);
+	}
+	return r;
+}

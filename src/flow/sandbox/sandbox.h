@@ -155,6 +155,11 @@ enum sandbox_network_mode {
  */
 must_use int sandbox_network_start(
 	enum sandbox_network_mode mode, const struct argv *name_servers, struct err *err);
+/*
+ * For programs that are no containers: wait for the way out, then move the calling process into
+ * the network, with its name servers in /etc/resolv.conf of the box.
+ */
+must_use int sandbox_network_join(struct err *err);
 /* Move the calling process into it: sockets it opens from now on are the Space's. */
 must_use int sandbox_network_enter(struct err *err);
 

@@ -86,7 +86,11 @@ void set_defaults(struct loader *l)
 		.http_proxy = proxy(l->arena, caller, "http_proxy", "HTTP_PROXY"),
 		.https_proxy = proxy(l->arena, caller, "https_proxy", "HTTPS_PROXY"),
 		.no_proxy = proxy(l->arena, caller, "no_proxy", "NO_PROXY"),
-		.build = {.memory = 8 * GIB, .pids = 4096, .timeout = HOUR},
+		.build = {.memory = 8 * GIB,
+			.pids = 4096,
+			.timeout = HOUR,
+			.fetch_size = 8 * GIB,
+			.fetch_keep = 4 * GIB},
 		.network = SETTINGS_NETWORK_PASTA,
 	};
 }

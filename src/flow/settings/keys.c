@@ -24,12 +24,15 @@ struct key {
 };
 
 static key_reader read_path, read_file, read_bundle, read_runtime, read_subids, read_proxy,
-	read_memory, read_cpus, read_count, read_timeout, read_network;
+	read_memory, read_cpus, read_count, read_timeout, read_network, read_bytes, read_fetching;
 
 #define AT(member) offsetof(struct settings, member)
 
 static const struct key keys[] = {
 	{"build.cpus", read_cpus, AT(build.milli_cpus)},
+	{"build.fetch_keep", read_bytes, AT(build.fetch_keep)},
+	{"build.fetch_network", read_fetching, AT(build.fetch_network)},
+	{"build.fetch_size", read_bytes, AT(build.fetch_size)},
 	{"build.memory", read_memory, AT(build.memory)},
 	{"build.parallel", read_count, AT(build.parallel), SETTINGS_MAX_PARALLEL},
 	{"build.pids", read_count, AT(build.pids), 4194304},
@@ -171,7 +174,7 @@ static int read_proxy(struct loader *l, const struct key *key, struct str text, 
 	return 0;
 }
 
-static int read_memory(struct loader *l, const struct key *key, struct str text, struct err *err)
+static int read_bytes(struct loader *l, const struct key *key, struct str text, struct err *err)
 {
 	uint64_t bytes = 0;
 
@@ -180,12 +183,22 @@ static int read_memory(struct loader *l, const struct key *key, struct str text,
 			STR_ARG(str_head(text, 64)));
 		return err_hint_add(err, "write a number with its unit: 512MiB, 8GiB; or none");
 	}
+	*(uint64_t *)place_of(l, key) = bytes;
+	return 0;
+}
+
+static int read_memory(struct loader *l, const struct key *key, struct str text, struct err *err)
+{
+	int r = read_bytes(l, key, text, err);
+	uint64_t bytes = *(uint64_t *)place_of(l, key);
+
+	if (r < 0)
+		return r;
 	if (bytes && bytes < LOWEST_MEMORY) {
 		(void)refuse(l, err, "%s: %llu bytes are too little for any build", key->name,
 			(unsigned long long)bytes);
 		return err_hint_add(err, "write a number with its unit: 512MiB, 8GiB; or none");
 	}
-	*(uint64_t *)place_of(l, key) = bytes;
 	return 0;
 }
 
@@ -249,6 +262,16 @@ static int read_network(struct loader *l, const struct key *key, struct str text
 			STR_ARG(str_head(text, 64)));
 	*(enum settings_network *)place_of(l, key) =
 		str_is(text, "none") ? SETTINGS_NETWORK_NONE : SETTINGS_NETWORK_PASTA;
+	return 0;
+}
+
+static int read_fetching(struct loader *l, const struct key *key, struct str text, struct err *err)
+{
+	if (!str_is(text, "build") && !str_is(text, "host"))
+		return refuse(l, err, "%s: \"%.*s\" is not one of build or host", key->name,
+			STR_ARG(str_head(text, 64)));
+	*(enum settings_fetching *)place_of(l, key) =
+		str_is(text, "host") ? SETTINGS_FETCH_AS_HOST : SETTINGS_FETCH_AS_STEPS;
 	return 0;
 }
 

@@ -41,6 +41,11 @@ enum settings_network {
 
 enum { SETTINGS_MAX_PARALLEL = 64 };
 
+enum settings_fetching {
+	SETTINGS_FETCH_AS_STEPS, /* through the network that steps of builds have */
+	SETTINGS_FETCH_AS_HOST,	 /* through the host's own, its loopback included */
+};
+
 struct settings {
 	/* The file that was read; NULL when there was none. */
 	const char *file;
@@ -84,6 +89,10 @@ struct settings {
 		int64_t timeout;     /* timeout: nanoseconds for the whole build. Default 1h */
 		uint64_t parallel;   /* parallel: stages made at the same time. 0, the default:
 					as many as there are CPUs, and at least 2 */
+		/* What ADD fetches: the largest file, what is kept of all, and how. */
+		uint64_t fetch_size;		      /* fetch_size: bytes. Default 8GiB */
+		uint64_t fetch_keep;		      /* fetch_keep: bytes. Default 4GiB */
+		enum settings_fetching fetch_network; /* fetch_network: build (default) or host */
 	} build;
 
 	/* network: pasta (default) or none */

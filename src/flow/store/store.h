@@ -9,6 +9,7 @@
  *
  *	<data>/store/	owned by the boxes' root, mode 0700: layers (layer/layer.h), images
  *			(image/image.h). Written by boxes only; read from outside.
+ *	<data>/store/downloads/	what ADD fetched (fetch/fetch.h, fetch_trim())
  *	<data>/store/leases/	what builds and instances need
  *	<data>/run/	instances (run/run.h), owned by the caller
  *	<data>/contexts/	what is known of build contexts' files (tree/tree.h), the caller's

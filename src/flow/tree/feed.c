@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+
 #include "base/alloc.h"
 #include "tree/internal.h"
 
@@ -66,6 +68,44 @@ struct tree_feed *tree_feed_local(const struct tree_selection *s)
 	l->selection = s;
 	l->opener = (struct opener)OPENER_OF(s);
 	return &l->feed;
+}
+
+/* ---- One file ---- */
+
+struct file_feed {
+	struct tree_feed feed;
+	struct tree_file file;
+};
+
+static void file_free(struct tree_feed *feed)
+{
+	(void)feed;
+}
+
+static int file_next(struct tree_feed *feed, struct err *err)
+{
+	const struct tree_file *f = &((struct file_feed *)feed)->file;
+
+	if (feed->number > 0)
+		return TREE_FEED_END;
+	feed->fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 3);
+	if (feed->fd < 0 || lseek(feed->fd, 0, SEEK_SET) < 0)
+		return err_sys(err, "%s", f->name);
+	feed->entry = (struct tree_entry){.path = f->name,
+		.is_source = true,
+		.mode = S_IFREG | f->mode,
+		.size = f->size,
+		.mtime = f->mtime};
+	return 0;
+}
+
+struct tree_feed *tree_feed_file(const struct tree_file *file)
+{
+	struct file_feed *f = xcalloc(1, sizeof(*f));
+
+	f->feed = (struct tree_feed){.next = file_next, .free = file_free, .fd = -1};
+	f->file = *file;
+	return &f->feed;
 }
 
 /* ---- Any feed ---- */

@@ -183,6 +183,17 @@ DEFINE_CLEANUP(struct tree_feed *, tree_feed_free);
 /* From a selection of this process, which must outlive the feed. Never fails. */
 struct tree_feed *tree_feed_local(const struct tree_selection *s);
 
+/* One file from an open descriptor (borrowed): what ADD fetched. Never fails. */
+struct tree_file {
+	int fd;
+	const char *name; /* one component; must outlive the feed */
+	mode_t mode;	  /* permission bits */
+	uint64_t size;
+	int64_t mtime;
+};
+
+struct tree_feed *tree_feed_file(const struct tree_file *file);
+
 /*
  * Selection number `index` of the tree_serve() at the other end of the socket (borrowed). One
  * feed at a time on a socket; what it says is checked as foreign input.

@@ -367,6 +367,8 @@ static struct curl_slist *make_headers(const struct transfer *t)
 
 	add_header(lib, &headers, "Authorization", t->authorization);
 	add_header(lib, &headers, "Accept", request->accept);
+	add_header(lib, &headers, "If-None-Match", request->if_none_match);
+	add_header(lib, &headers, "If-Modified-Since", request->if_modified_since);
 	add_header(lib, &headers, "Content-Range", request->content_range);
 	if (!request->method)
 		return headers;
@@ -502,10 +504,14 @@ int net_fetch(struct net_client *client, const struct net_request *request,
 		.err = err ? err : &own,
 	};
 
+	const char *const values[] = {request->authorization, request->accept,
+		request->content_type, request->content_range, request->if_none_match,
+		request->if_modified_since};
+
 	*ret = (struct net_response){0};
-	if (!is_header_value(request->authorization) || !is_header_value(request->accept) ||
-		!is_header_value(request->content_type) || !is_header_value(request->content_range))
-		return err_set(t.err, ERR_INPUT, "a header value holds a line feed");
+	for (size_t i = 0; i < array_size(values); i++)
+		if (!is_header_value(values[i]))
+			return err_set(t.err, ERR_INPUT, "a header value holds a line feed");
 	int r = get_ready(client, t.err);
 	return r < 0 ? r : follow(&t, t.err);
 }

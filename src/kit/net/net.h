@@ -78,9 +78,11 @@ struct net_request {
 	int stall_seconds;
 	const char *authorization; /* value of the header, or NULL */
 	const char *accept;	   /* value of the header, or NULL */
-	uint64_t from;		   /* ask for the bytes from this offset on */
-	uint64_t max_bytes;	   /* of the body; more is ERR_LIMIT */
-	bool no_verify;		   /* take any certificate */
+	/* Values of the headers, or NULL: the answer is 304 when nothing has changed since. */
+	const char *if_none_match, *if_modified_since;
+	uint64_t from;	    /* ask for the bytes from this offset on */
+	uint64_t max_bytes; /* of the body; more is ERR_LIMIT */
+	bool no_verify;	    /* take any certificate */
 	/*
 	 * Gets the body of a successful answer (2xx) piece by piece; status, headers and from of
 	 * `r` are known then. < 0 ends the transfer with this error. NULL: r->body gets it.

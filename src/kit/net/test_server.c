@@ -117,6 +117,10 @@ static void read_header(struct test_request *r, struct str line, uint64_t *ret_l
 		copy(r->content_type, sizeof(r->content_type), value);
 	else if (str_eq_nocase(name, STR("Content-Range")))
 		copy(r->content_range, sizeof(r->content_range), value);
+	else if (str_eq_nocase(name, STR("If-None-Match")))
+		copy(r->if_none_match, sizeof(r->if_none_match), value);
+	else if (str_eq_nocase(name, STR("If-Modified-Since")))
+		copy(r->if_modified_since, sizeof(r->if_modified_since), value);
 	if (str_eq_nocase(name, STR("Authorization")))
 		copy(r->authorization, sizeof(r->authorization), value);
 	else if (str_eq_nocase(name, STR("Accept")))

@@ -22,6 +22,7 @@ struct test_request {
 	char accept[1024];
 	char host[256];
 	char content_type[256], content_range[128];
+	char if_none_match[256], if_modified_since[64];
 	char body[4096];    /* as text, as much as fits */
 	struct buf content; /* the whole body */
 	bool has_range;
