@@ -71,6 +71,7 @@ static int export_main(struct invocation *inv, struct err *err)
 	struct store_exported exported = {0};
 
 	inv->wants_json_story = values->progress == PROGRESS_JSON;
+	progress_set_verb(progress, "export");
 	if (!output_path(values) && isatty(STDOUT_FILENO)) {
 		(void)err_set(err, ERR_INPUT, "an archive is not written to a terminal");
 		return err_hint(err, "give it a file with --output, or redirect standard output");

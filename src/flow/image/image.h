@@ -263,11 +263,11 @@ struct image_layer_source {
 	int (*pack)(void *arg, const struct image_record *record, size_t layer,
 		const struct image_writer *to, struct err *err);
 	/*
-	 * What the tar turned out to be. When `facts` had said otherwise they were wrong: they
-	 * are not to be said again.
+	 * What the tar turned out to be: it is what `facts` says from now on. ERR_FAILED when it
+	 * is not what it had to be, which the next time it will be.
 	 */
-	void (*remember)(void *arg, const struct image_record *record, size_t layer,
-		const struct image_layer_facts *facts);
+	int (*remember)(void *arg, const struct image_record *record, size_t layer,
+		const struct image_layer_facts *facts, struct err *err);
 	/*
 	 * The diff ID that a layer had where it was pulled or imported from, which its tar made
 	 * here need not have: 0 or IMAGE_E_ABSENT. NULL: not known of any.

@@ -33,8 +33,7 @@ int image_layer_pack(const struct image_layer_source *source, const struct image
 	if (r != 0)
 		return r;
 	*ret = (struct image_layer_facts){digesting_finish(digesting), passing.size};
-	source->remember(source->arg, record, layer, ret);
-	return 0;
+	return source->remember(source->arg, record, layer, ret, err);
 }
 
 int image_layer_facts_get(const struct image_layer_source *source,

@@ -175,7 +175,7 @@ static int read_header(const struct job *job, struct err *err)
 
 	(void)err;
 	/* What cannot be read is no archive, whatever the reason. */
-	int r = tar_open(job->confined.tar_fd, job->max_bytes, &count, &tar, &why);
+	int r = tar_open(job->confined.tar_fd, job->max_bytes, &count, NULL, &tar, &why);
 	if (r == 0)
 		r = tar_next(tar, &entry, &why);
 	return r == 0 ? IS_ARCHIVE : 0;

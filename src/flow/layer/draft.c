@@ -92,6 +92,17 @@ int layer_draft_fs(const struct layer_draft *draft)
 	return draft->fs;
 }
 
+int layer_draft_recipe(struct layer_draft *draft, int *ret_fd, struct err *err)
+{
+	int fd = openat(draft->layer, LAYER_RECIPE,
+		O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return err_sys(err, "create the recipe of a layer");
+	*ret_fd = fd;
+	return 0;
+}
+
 static int write_meta(struct layer_draft *d, const struct layer_key *key,
 	const struct layer_info *info, const struct layer_usage *usage, struct err *err)
 {

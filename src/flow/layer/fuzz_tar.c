@@ -94,7 +94,7 @@ static void check_beside(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct layer_unpack_options options = {
+	struct layer_unpack_options options = {
 		/* What an input of this size cannot need. */
 		.limits = {.entries = 500, .bytes = 1 << 20, .xattr_bytes = 1 << 16, .depth = 32},
 		.is_plain = size % 8 == 7,
@@ -108,6 +108,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int tar = memfd_create("tar", MFD_CLOEXEC);
 	must(tar >= 0 && write(tar, data, size) == (ssize_t)size && lseek(tar, 0, SEEK_SET) == 0,
 		"memfd");
+	options.recipe_fd = memfd_create("recipe", MFD_CLOEXEC);
+	must(options.recipe_fd > 0, "memfd");
 	be_nobody(true);
 	lay_out();
 	int root = openat(scratch, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -116,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(err.kind != ERR_NONE && err.kind != ERR_BUG && err.text[0], "no error told");
 	close(root);
 	close(tar);
+	close(options.recipe_fd);
 	check_beside();
 	remove_all();
 	be_nobody(false);

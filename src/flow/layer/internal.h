@@ -31,8 +31,9 @@ enum place {
 #define DRAFT_LAYER "layer"
 #define DRAFT_WORK  "work"
 /* In a layer, and in a draft's layer/. */
-#define LAYER_FS   "fs"
-#define LAYER_META "meta"
+#define LAYER_FS     "fs"
+#define LAYER_META   "meta"
+#define LAYER_RECIPE "recipe"
 
 #define XATTR_OPAQUE "user.overlay.opaque"
 

@@ -10,6 +10,8 @@
  *	layers/KEY/fs	 the tree; whiteouts are character devices 0:0, opaque directories
  *			 carry user.overlay.opaque=y. Never changed after it was published
  *	layers/KEY/meta	 struct layer_meta in words
+ *	layers/KEY/recipe  of some that were unpacked: what the archive had besides the content of
+ *			 its files, to make the same archive again
  *	active/ID/	 a draft: a layer in the making, with a lock its process holds
  *	unsynced/KEY	 the boot during which KEY was written, until it is known to be on disk
  *	caches/HASH/	 directories of RUN --mount=type=cache
@@ -216,6 +218,9 @@ int layer_draft_dir(const struct layer_draft *draft);
 int layer_draft_fs(const struct layer_draft *draft);
 #define LAYER_MERGED "merged"
 
+/* A file of the draft's for layer_unpack_options.recipe_fd; the caller closes it. */
+must_use int layer_draft_recipe(struct layer_draft *draft, int *ret_fd, struct err *err);
+
 struct layer_info {
 	enum layer_kind kind;
 	const struct digest *digest; /* NULL: not known */
@@ -302,6 +307,7 @@ struct layer_unpack_stats {
 	uint64_t sockets;	 /* skipped */
 	uint64_t system_entries; /* dropped: content of /dev, /proc and /sys */
 	uint64_t xattrs;	 /* dropped: not user.* or security.capability, or refused */
+	bool has_recipe;	 /* it was written */
 	char first_note[256];	 /* the first thing skipped, by name; "" when there was none */
 };
 
@@ -318,6 +324,11 @@ struct layer_unpack_options {
 	bool is_plain;
 	const char *prefix;
 	const struct dir_owner *owner;
+	/*
+	 * layer_draft_recipe(): where to write down how the archive was made; 0: nowhere. Few
+	 * archives cannot be described so (some hold a name twice); the file is empty then.
+	 */
+	int recipe_fd;
 };
 
 /*
@@ -387,6 +398,19 @@ struct layer_pack_stats {
  */
 must_use int layer_pack(int root, const struct layer_pack_options *options,
 	struct layer_pack_stats *ret_stats, struct err *err);
+
+/*
+ * The very archive the layer was unpacked from, by its recipe; of the options only the writer
+ * counts. LAYER_E_ABSENT when it has none. Recipes can be damaged or forged: whether it is that
+ * archive, its digest says.
+ */
+must_use int layer_pack_exact(const struct layer_store *store, const struct layer_key *key,
+	const struct layer_pack_options *options, struct layer_pack_stats *ret_stats,
+	struct err *err);
+bool layer_has_recipe(const struct layer_store *store, const struct layer_key *key);
+/* Forget a recipe: the layer is packed afresh from then on. */
+must_use int layer_drop_recipe(
+	struct layer_store *store, const struct layer_key *key, struct err *err);
 
 /*
  * What tells a layer from another one that is later made under the same key: for memos of

@@ -59,6 +59,8 @@ must_use int pack_is_same(struct pack *p, const struct pack_entry *e,
 
 /* Append bytes to the archive; and hand out what has come together. */
 must_use int pack_add(struct pack *p, struct str bytes, struct err *err);
+/* The next `size` bytes of a file. */
+must_use int pack_add_content(struct pack *p, int fd, uint64_t size, struct err *err);
 must_use int pack_flush(struct pack *p, struct err *err);
 
 /* Write p->path with what it holds. */

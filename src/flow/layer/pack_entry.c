@@ -252,22 +252,28 @@ static int write_header(struct pack *p, const struct tar_header *header, struct 
 	return pack_add(p, buf_str(&p->header), err);
 }
 
+int pack_add_content(struct pack *p, int fd, uint64_t size, struct err *err)
+{
+	int r = 0;
+
+	while (size && r == 0) {
+		size_t room = PACK_BUFFER - p->filled;
+		size_t n = size < room ? (size_t)size : room;
+		r = read_exactly(fd, p->buffer + p->filled, n, err);
+		p->filled += n;
+		size -= n;
+		if (r == 0 && p->filled == PACK_BUFFER)
+			r = pack_flush(p, err);
+	}
+	return r;
+}
+
 /* Read through its holes: an archive with sparse files in it is none that all can read. */
 static int write_content(struct pack *p, int fd, uint64_t size, struct err *err)
 {
 	static const char zeros[TAR_BLOCK];
-	uint64_t left = size;
-	int r = 0;
+	int r = pack_add_content(p, fd, size, err);
 
-	while (left && r == 0) {
-		size_t room = PACK_BUFFER - p->filled;
-		size_t n = left < room ? (size_t)left : room;
-		r = read_exactly(fd, p->buffer + p->filled, n, err);
-		p->filled += n;
-		left -= n;
-		if (r == 0 && p->filled == PACK_BUFFER)
-			r = pack_flush(p, err);
-	}
 	return r == 0 ? pack_add(p, str_from(zeros, tar_padding(size)), err) : r;
 }
 

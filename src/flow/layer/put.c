@@ -15,6 +15,7 @@
 #include <sys/xattr.h>
 
 #include "layer/internal.h"
+#include "layer/recipe.h"
 #include "os/walk.h"
 
 enum { IMPLIED_MODE = 0755, NAMES_LIMIT = 512 << 20 };
@@ -183,8 +184,11 @@ static int make_link(const struct spot *at, const void *arg)
 	return linkat(target->fd, target->name, at->dirfd, at->name, 0);
 }
 
-static int remove_existing(const struct spot *at, const struct stat *st, struct err *err)
+static int remove_existing(
+	const struct unpack *u, const struct spot *at, const struct stat *st, struct err *err)
 {
+	if (u->recipe)
+		recipe_break(u->recipe); /* the archive holds more than the tree */
 	if (S_ISDIR(st->st_mode))
 		return dir_remove_tree(at->dirfd, at->name, err);
 	if (unlinkat(at->dirfd, at->name, 0) < 0)
@@ -193,7 +197,8 @@ static int remove_existing(const struct spot *at, const struct stat *st, struct 
 }
 
 /* Make it, in place of anything that is there. Returns what `make` returned, or < 0. */
-static int replace(const struct spot *at, make_fn *make, const void *arg, struct err *err)
+static int replace(const struct unpack *u, const struct spot *at, make_fn *make, const void *arg,
+	struct err *err)
 {
 	struct stat st;
 	int fd = make(at, arg);
@@ -201,7 +206,7 @@ static int replace(const struct spot *at, make_fn *make, const void *arg, struct
 	if (fd < 0 && errno == EEXIST) {
 		if (fstatat(at->dirfd, at->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return err_sys(err, "stat what is there");
-		int r = remove_existing(at, &st, err);
+		int r = remove_existing(u, at, &st, err);
 		if (r < 0)
 			return r;
 		fd = make(at, arg);
@@ -363,10 +368,12 @@ static int write_content(struct unpack *u, int fd, const struct tar_entry *e, st
 
 int put_file(struct unpack *u, const struct spot *at, const struct tar_entry *e, struct err *err)
 {
-	cleanup_close int fd = replace(at, make_file, NULL, err);
+	cleanup_close int fd = replace(u, at, make_file, NULL, err);
 
 	if (fd < 0)
 		return fd;
+	if (u->recipe && e->size)
+		recipe_name(u->recipe, at->path, e->size);
 	int r = write_content(u, fd, e, err);
 	if (r == 0)
 		r = set_attributes(u, fd, e, at->path, err);
@@ -388,7 +395,7 @@ static int ensure_dir(struct unpack *u, const struct spot *at, struct err *err)
 		return 0;
 	if (is_whiteout(&st))
 		return replace_whiteout(u, at, err);
-	return replace(at, make_dir, NULL, err);
+	return replace(u, at, make_dir, NULL, err);
 }
 
 static int dress_dir(
@@ -419,14 +426,14 @@ int put_root(struct unpack *u, const struct tar_entry *e, struct err *err)
 
 int put_symlink(struct unpack *u, const struct spot *at, const struct tar_entry *e, struct err *err)
 {
-	int r = replace(at, make_symlink, e->target, err);
+	int r = replace(u, at, make_symlink, e->target, err);
 
 	return r < 0 ? r : set_attributes_at(u, at, e, err);
 }
 
 int put_fifo(struct unpack *u, const struct spot *at, const struct tar_entry *e, struct err *err)
 {
-	int r = replace(at, make_fifo, NULL, err);
+	int r = replace(u, at, make_fifo, NULL, err);
 
 	return r < 0 ? r : set_attributes_at(u, at, e, err);
 }
@@ -444,7 +451,7 @@ int put_hard_link(struct unpack *u, const struct spot *at, const char *target, s
 		fstatat(place.fd, place.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		old.st_ino == st.st_ino && old.st_dev == st.st_dev)
 		return 0;
-	return replace(at, make_link, &place, err);
+	return replace(u, at, make_link, &place, err);
 }
 
 int put_whiteout(struct unpack *u, const struct spot *at, struct err *err)
@@ -468,13 +475,13 @@ int put_opaque(struct unpack *u, const struct spot *at, struct err *err)
 	return mark_opaque(u, at->dirfd, ".", err);
 }
 
-int put_system_dir(const struct spot *at, struct err *err)
+int put_system_dir(struct unpack *u, const struct spot *at, struct err *err)
 {
 	struct stat st;
 
 	if (fstatat(at->dirfd, at->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
 		return 0;
-	int r = replace(at, make_dir, NULL, err);
+	int r = replace(u, at, make_dir, NULL, err);
 	if (r == 0 && fchmodat(at->dirfd, at->name, IMPLIED_MODE, 0) < 0)
 		r = err_sys(err, "change mode");
 	return r;

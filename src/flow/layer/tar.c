@@ -14,6 +14,7 @@
 #include <locale.h>
 
 #include "base/alloc.h"
+#include "layer/recipe.h"
 #include "layer/unpack.h"
 
 /* Made once: a confined process cannot read the file that describes it. */
@@ -28,6 +29,7 @@ struct tar {
 	uint64_t limit, *read_count;
 	bool is_over; /* the limit was passed */
 	char *buffer;
+	struct recipe *recipe; /* not owned; NULL: none */
 };
 
 static ssize_t fill(struct tar *tar)
@@ -41,6 +43,8 @@ static ssize_t fill(struct tar *tar)
 		return -1;
 	*tar->read_count += (uint64_t)n;
 	tar->is_over = *tar->read_count > tar->limit;
+	if (tar->recipe)
+		recipe_feed(tar->recipe, str_from(tar->buffer, (size_t)n));
 	return tar->is_over ? -1 : n;
 }
 
@@ -92,13 +96,15 @@ int tar_prepare(struct err *err)
 	return n == 2 ? 0 : err_set(err, ERR_HOST, "the C library cannot read UTF-8");
 }
 
-int tar_open(int fd, uint64_t limit, uint64_t *read_count, struct tar **ret, struct err *err)
+int tar_open(int fd, uint64_t limit, uint64_t *read_count, struct recipe *recipe, struct tar **ret,
+	struct err *err)
 {
 	cleanup(tar_close) struct tar *tar = xcalloc(1, sizeof(*tar));
 
 	tar->fd = fd;
 	tar->limit = limit;
 	tar->read_count = read_count;
+	tar->recipe = recipe;
 	tar->buffer = xmalloc(BUFFER);
 	(void)fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE); /* fewer switches; no pipe, no matter */
 	int r = tar_prepare(err);

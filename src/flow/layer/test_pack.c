@@ -83,7 +83,7 @@ static void print_tar(const struct buf *bytes, struct buf *ret)
 	struct tar_entry entry;
 	uint64_t read = 0;
 	struct err err = {0};
-	int r = tar_open(fd, UINT64_MAX, &read, &tar, &err);
+	int r = tar_open(fd, UINT64_MAX, &read, NULL, &tar, &err);
 
 	while (r == 0 && (r = tar_next(tar, &entry, &err)) == 0)
 		print_entry(tar, &entry, ret);

@@ -7,6 +7,7 @@
 #include "layer/unpack.h"
 
 #include "layer/internal.h"
+#include "layer/recipe.h"
 
 enum { REPORT_EVERY = 4 << 20 };
 
@@ -239,7 +240,7 @@ static int apply_system(struct unpack *u, const char *path, const struct tar_ent
 	if (!is_below && !e->is_hard_link && S_ISDIR(e->mode))
 		return put_dir(u, &at, e, err);
 	u->stats->system_entries++;
-	return put_system_dir(&at, err);
+	return put_system_dir(u, &at, err);
 }
 
 static int apply(struct unpack *u, const char *path, const struct tar_entry *e, struct err *err)
@@ -298,15 +299,19 @@ static void unpack_done(struct unpack *u)
 	buf_done(&u->parent_path);
 	arena_done(&u->arena);
 	tar_close(u->tar);
+	recipe_free(u->recipe);
 }
 DEFINE_CLEANUP_VALUE(struct unpack, unpack_done);
 
 static int run(struct unpack *u, int tar_fd, struct err *err)
 {
 	u->limits = unpack_limits(&u->options->limits);
-	int r = tar_open(tar_fd, u->limits.bytes + ARCHIVE_OVERHEAD, &u->stats->read, &u->tar, err);
+	int r = tar_open(tar_fd, u->limits.bytes + ARCHIVE_OVERHEAD, &u->stats->read, u->recipe,
+		&u->tar, err);
 	if (r == 0)
 		r = take_all(u, err);
+	if (r == 0 && u->recipe)
+		u->stats->has_recipe = recipe_finish(u->recipe);
 	if (r == 0 && u->options->progress)
 		u->options->progress(u->options->arg, u->stats);
 	return r;
@@ -323,6 +328,7 @@ static int unpack(int root, int tar_fd, const struct layer_unpack_options *optio
 		.root = root,
 		.parent_fd = -1,
 		.is_best_effort = is_best_effort,
+		.recipe = options->recipe_fd > 0 ? recipe_new(options->recipe_fd) : NULL,
 	};
 	int r = run(&u, tar_fd, &local);
 

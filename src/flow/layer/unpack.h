@@ -36,10 +36,11 @@ enum { TAR_E_END = 1 };
 must_use int tar_prepare(struct err *err);
 /*
  * Reads fd, which stays the caller's. *read_count is raised by what was read; more than `limit`
- * bytes are ERR_LIMIT.
+ * bytes are ERR_LIMIT. `recipe` (NULL: none) is fed with all of it.
  */
-must_use int tar_open(
-	int fd, uint64_t limit, uint64_t *read_count, struct tar **ret, struct err *err);
+struct recipe;
+must_use int tar_open(int fd, uint64_t limit, uint64_t *read_count, struct recipe *recipe,
+	struct tar **ret, struct err *err);
 void tar_close(struct tar *tar);
 DEFINE_CLEANUP(struct tar *, tar_close);
 
@@ -66,6 +67,7 @@ struct unpack {
 	struct layer_unpack_stats *stats;
 	int root;
 	struct tar *tar;
+	struct recipe *recipe; /* NULL: none is wanted */
 	/* Without privilege, for the fuzzer: owners and whiteouts that are refused are left out. */
 	bool is_best_effort;
 	bool has_opaque, has_whiteout;
@@ -110,7 +112,7 @@ must_use int put_whiteout(struct unpack *u, const struct spot *at, struct err *e
 /* The spot's directory hides what is below it. */
 must_use int put_opaque(struct unpack *u, const struct spot *at, struct err *err);
 /* A real directory, whatever is there. */
-must_use int put_system_dir(const struct spot *at, struct err *err);
+must_use int put_system_dir(struct unpack *u, const struct spot *at, struct err *err);
 /* Attributes of the root. */
 must_use int put_root(struct unpack *u, const struct tar_entry *e, struct err *err);
 /* What has to wait until all entries are there. */

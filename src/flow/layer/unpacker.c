@@ -93,6 +93,7 @@ int layer_unpacker_start(int root, int tar_fd, const struct layer_unpack_options
 				.root = root,
 				.tar_fd = tar_fd,
 				.report_fd = report_fd,
+				.out_fd = options->recipe_fd,
 				.parent = getpid(),
 				.cpu_seconds = unpack_limits(&options->limits).cpu_seconds,
 			},

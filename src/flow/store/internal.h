@@ -70,4 +70,8 @@ void progress_print(const struct image_progress *progress, struct buf *ret);
 /* False when the bytes are no progress. Text looks into the arena. */
 bool progress_parse(struct arena *a, struct str message, struct image_progress *ret);
 
+/* Remember the facts of a layer that can be packed as it came. */
+void source_note(struct layer_store *layers, const struct layer_key *key,
+	const struct image_layer_facts *facts);
+
 #endif

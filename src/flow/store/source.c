@@ -135,22 +135,58 @@ static int source_facts(void *arg, const struct image_record *record, size_t lay
 	return IMAGE_E_ABSENT;
 }
 
-static void source_remember(void *arg, const struct image_record *record, size_t layer,
+static int put_facts(struct store_source *source, const struct outgoing_layer *layer,
+	const struct image_layer_facts *facts, struct err *err)
+{
+	cleanup(buf_done) struct buf name = {0}, text = {0};
+	char digest[DIGEST_TEXT_SIZE];
+	int r = memo_name(source, layer, &name, err);
+
+	if (r < 0)
+		return r;
+	buf_printf(&text, "%s %llu", digest_text(&facts->diff_id, digest),
+		(unsigned long long)facts->size);
+	/* Forgotten, it is found out again. */
+	ignored(layer_memo_put(source->layers, buf_str(&name), buf_str(&text), NULL));
+	return 0;
+}
+
+void source_note(struct layer_store *layers, const struct layer_key *key,
 	const struct image_layer_facts *facts)
+{
+	struct store_source source = {.layers = layers, .scratch = -1};
+	const struct outgoing_layer layer = {.key = *key};
+
+	ignored(put_facts(&source, &layer, facts, NULL));
+}
+
+/* A recipe that gave other bytes than those it was made of is not used again. */
+static int drop_recipe(
+	struct store_source *source, const struct outgoing_layer *layer, struct err *err)
+{
+	struct err unused = {0};
+
+	ignored(layer_drop_recipe(source->layers, &layer->key, &unused));
+	(void)err_set(
+		err, ERR_FAILED, "layer %s cannot be made again as it was pulled", layer->key.hex);
+	return err_hint(err, "do it once more: the layer gets another digest then, or pull the "
+			     "image anew to keep it");
+}
+
+static int source_remember(void *arg, const struct image_record *record, size_t layer,
+	const struct image_layer_facts *facts, struct err *err)
 {
 	struct store_source *source = arg;
 	struct outgoing_layer out;
-	cleanup(buf_done) struct buf name = {0}, text = {0};
-	char digest[DIGEST_TEXT_SIZE];
-	struct err unused = {0};
+	int r = find_layer(source, record, layer, &out, err);
 
-	if (find_layer(source, record, layer, &out, &unused) < 0 ||
-		memo_name(source, &out, &name, &unused) < 0)
-		return;
-	buf_printf(&text, "%s %llu", digest_text(&facts->diff_id, digest),
-		(unsigned long long)facts->size);
-	/* It is found out again, then. */
-	ignored(layer_memo_put(source->layers, buf_str(&name), buf_str(&text), &unused));
+	if (r < 0)
+		return r;
+	if (out.meta.kind == LAYER_BASE && out.meta.has_digest &&
+		layer_has_recipe(source->layers, &out.key) &&
+		!digest_eq(&facts->diff_id, &out.meta.digest))
+		return drop_recipe(source, &out, err);
+	return put_facts(source, &out, facts, err);
 }
 
 /* ---- Bytes ---- */
@@ -229,6 +265,16 @@ static int pack_step(struct store_source *source, const struct image_record *rec
 	return r;
 }
 
+/* As it came, if that is known; else afresh. */
+static int pack_base(struct store_source *source, const struct outgoing_layer *layer,
+	const struct image_writer *to, struct err *err)
+{
+	const struct layer_pack_options options = {.write = to->write, .arg = to->arg};
+	int r = layer_pack_exact(source->layers, &layer->key, &options, NULL, err);
+
+	return r == LAYER_E_ABSENT ? pack_tree(source, layer, -1, to, err) : r;
+}
+
 static int source_pack(void *arg, const struct image_record *record, size_t layer,
 	const struct image_writer *to, struct err *err)
 {
@@ -239,7 +285,7 @@ static int source_pack(void *arg, const struct image_record *record, size_t laye
 	if (r < 0)
 		return r;
 	return out.meta.kind == LAYER_STEP ? pack_step(source, record, layer, &out, to, err)
-					   : pack_tree(source, &out, -1, to, err);
+					   : pack_base(source, &out, to, err);
 }
 
 static int source_origin(void *arg, const struct image_record *record, size_t layer,

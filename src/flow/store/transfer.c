@@ -29,13 +29,19 @@ static bool sink_has(void *arg, const struct digest *diff_id)
 	       0;
 }
 
-static int unpack_into(struct layer_draft *draft, const struct layer_key *key,
+static int unpack_into(const struct sink *sink, struct layer_draft *draft,
 	const struct digest *diff_id, struct image_stream *stream, struct err *err)
 {
-	const struct layer_unpack_options options = {0};
+	struct layer_unpack_options options = {0};
 	struct layer_unpack_stats stats;
+	cleanup_close int recipe = -1;
+	const struct layer_key key = layer_key_of_diff_id(diff_id);
 
-	int r = layer_unpack_confined(
+	int r = layer_draft_recipe(draft, &recipe, err);
+	if (r < 0)
+		return r;
+	options.recipe_fd = recipe;
+	r = layer_unpack_confined(
 		layer_draft_fs(draft), image_stream_fd(stream), &options, &stats, err);
 	if (r < 0)
 		return image_stream_blame(stream, err);
@@ -43,7 +49,9 @@ static int unpack_into(struct layer_draft *draft, const struct layer_key *key,
 	if (r < 0)
 		return r;
 	const struct layer_info info = {.kind = LAYER_BASE, .digest = diff_id};
-	r = layer_publish(draft, key, &info, err);
+	r = layer_publish(draft, &key, &info, err);
+	if (r == 0 && stats.has_recipe)
+		source_note(sink->layers, &key, &(struct image_layer_facts){*diff_id, stats.read});
 	return r < 0 ? r : 0;
 }
 
@@ -51,11 +59,10 @@ static int sink_unpack(
 	void *arg, const struct digest *diff_id, struct image_stream *stream, struct err *err)
 {
 	const struct sink *sink = arg;
-	struct layer_key key = layer_key_of_diff_id(diff_id);
 	cleanup(layer_discard) struct layer_draft *draft = NULL;
 
 	int r = layer_begin(sink->layers, NULL, &draft, err);
-	return r < 0 ? r : unpack_into(draft, &key, diff_id, stream, err);
+	return r < 0 ? r : unpack_into(sink, draft, diff_id, stream, err);
 }
 
 /* ---- settings to sources ---- */
