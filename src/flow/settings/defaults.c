@@ -91,6 +91,7 @@ void set_defaults(struct loader *l)
 			.timeout = HOUR,
 			.fetch_size = 8 * GIB,
 			.fetch_keep = 4 * GIB},
+		.store = {.budget = {.percent = 20}, .cache_budget = {.percent = 10}},
 		.network = SETTINGS_NETWORK_PASTA,
 	};
 }

@@ -24,7 +24,8 @@ struct key {
 };
 
 static key_reader read_path, read_file, read_bundle, read_runtime, read_subids, read_proxy,
-	read_memory, read_cpus, read_count, read_timeout, read_network, read_bytes, read_fetching;
+	read_memory, read_cpus, read_count, read_timeout, read_network, read_bytes, read_fetching,
+	read_share;
 
 #define AT(member) offsetof(struct settings, member)
 
@@ -45,6 +46,8 @@ static const struct key keys[] = {
 	{"network", read_network, AT(network)},
 	{"no_proxy", read_proxy, AT(no_proxy)},
 	{"runtime", read_runtime, AT(runtime)},
+	{"store.budget", read_share, AT(store.budget)},
+	{"store.cache_budget", read_share, AT(store.cache_budget)},
 	{"subids", read_subids, 0},
 };
 
@@ -255,6 +258,26 @@ static int read_timeout(struct loader *l, const struct key *key, struct str text
 	return 0;
 }
 
+static int read_share(struct loader *l, const struct key *key, struct str text, struct err *err)
+{
+	struct settings_share share = {.bytes = UINT64_MAX};
+	struct str number = str_slice(text, 0, text.n ? text.n - 1 : 0);
+	uint64_t percent = 0;
+
+	if (text.n && text.p[text.n - 1] == '%') {
+		if (!parse_u64(number, 100, &percent) || percent == 0)
+			return refuse(l, err, "%s: \"%.*s\" is not a percentage from 1%% to 100%%",
+				key->name, STR_ARG(str_head(text, 64)));
+		share = (struct settings_share){.percent = (unsigned)percent};
+	} else if (!is_none(text) && !parse_size(text, &share.bytes)) {
+		(void)refuse(l, err, "%s: \"%.*s\" is not a size", key->name,
+			STR_ARG(str_head(text, 64)));
+		return err_hint_add(err, "write 50GiB, or 20%% of the disk; or none");
+	}
+	*(struct settings_share *)place_of(l, key) = share;
+	return 0;
+}
+
 static int read_network(struct loader *l, const struct key *key, struct str text, struct err *err)
 {
 	if (!str_is(text, "pasta") && !str_is(text, "none"))
@@ -314,10 +337,20 @@ static const struct key *find_key(const char *group, struct str name)
 	return NULL;
 }
 
-/* The group of nested keys has this name. */
-static bool is_group(struct str name)
+/* Groups of nested keys, and an example for those who write them otherwise. */
+static const struct group {
+	const char *name, *prefix, *example;
+} groups[] = {
+	{"build", "build.", "build: {memory: 8GiB}"},
+	{"store", "store.", "store: {budget: 50GiB}"},
+};
+
+static const struct group *find_group(struct str name)
 {
-	return str_is(name, "build");
+	for (size_t i = 0; i < array_size(groups); i++)
+		if (str_is(name, groups[i].name))
+			return &groups[i];
+	return NULL;
 }
 
 static int refuse_unknown(struct loader *l, const char *group, struct str name, struct err *err)
@@ -332,8 +365,8 @@ static int refuse_unknown(struct loader *l, const char *group, struct str name, 
 			suggest_offer(&near, keys[i].name + front);
 	for (size_t i = 0; l->file && !front && i < array_size(collections); i++)
 		suggest_offer(&near, collections[i].name);
-	if (l->file && !front)
-		suggest_offer(&near, "build");
+	for (size_t i = 0; l->file && !front && i < array_size(groups); i++)
+		suggest_offer(&near, groups[i].name);
 	(void)refuse(l, err, "unknown key \"%s%.*s\"", group, STR_ARG(str_head(name, 64)));
 	if (near.best)
 		return err_hint_add(err, "did you mean %s%s?", group, near.best);
@@ -352,19 +385,20 @@ static int take_scalar(struct loader *l, const struct key *key, struct err *err)
 	return key->read(l, key, value->text, err);
 }
 
-static int take_group(struct loader *l, const struct yaml_node *group, struct err *err)
+static int take_group(
+	struct loader *l, const struct group *group, const struct yaml_node *value, struct err *err)
 {
-	if (yaml_is_null(group))
+	if (yaml_is_null(value))
 		return 0;
-	if (group->kind != YAML_MAPPING)
-		return refuse(
-			l, err, "build must be a mapping, not %s", yaml_kind_text(group->kind));
-	for (size_t i = 0; i < group->count; i++) {
-		const struct key *key = find_key("build.", group->pairs[i].key->text);
-		l->node = group->pairs[i].key;
+	if (value->kind != YAML_MAPPING)
+		return refuse(l, err, "%s must be a mapping, not %s", group->name,
+			yaml_kind_text(value->kind));
+	for (size_t i = 0; i < value->count; i++) {
+		const struct key *key = find_key(group->prefix, value->pairs[i].key->text);
+		l->node = value->pairs[i].key;
 		if (!key)
-			return refuse_unknown(l, "build.", l->node->text, err);
-		l->node = group->pairs[i].value;
+			return refuse_unknown(l, group->prefix, l->node->text, err);
+		l->node = value->pairs[i].value;
 		int r = take_scalar(l, key, err);
 		if (r)
 			return r;
@@ -377,9 +411,11 @@ static int take_pair(struct loader *l, const struct yaml_pair *pair, struct err 
 	struct str name = pair->key->text;
 	const struct key *key = str_find(name, '.') == name.n ? find_key("", name) : NULL;
 
+	const struct group *group = find_group(name);
+
 	l->node = pair->value;
-	if (is_group(name))
-		return take_group(l, pair->value, err);
+	if (group)
+		return take_group(l, group, pair->value, err);
 	if (key)
 		return take_scalar(l, key, err);
 	for (size_t i = 0; i < array_size(collections); i++)
@@ -390,7 +426,9 @@ static int take_pair(struct loader *l, const struct yaml_pair *pair, struct err 
 	if (!find_key("", name))
 		return refuse_unknown(l, "", name, err);
 	(void)refuse(l, err, "%.*s is a nested key", STR_ARG(name));
-	return err_hint_add(err, "write it below its group: build: {memory: 8GiB}");
+	struct str rest = name;
+	group = find_group(str_cut(&rest, '.'));
+	return err_hint_add(err, "write it below its group: %s", (group ? group : groups)->example);
 }
 
 int settings_parse(struct loader *l, const struct yaml_node *root, struct err *err)

@@ -46,6 +46,12 @@ enum settings_fetching {
 	SETTINGS_FETCH_AS_HOST,	 /* through the host's own, its loopback included */
 };
 
+/* How much of something: bytes, or a share of the disk that holds the state directory. */
+struct settings_share {
+	unsigned percent; /* 1 to 100; 0: bytes count */
+	uint64_t bytes;	  /* UINT64_MAX: as much as there is */
+};
+
 struct settings {
 	/* The file that was read; NULL when there was none. */
 	const char *file;
@@ -94,6 +100,14 @@ struct settings {
 		uint64_t fetch_keep;		      /* fetch_keep: bytes. Default 4GiB */
 		enum settings_fetching fetch_network; /* fetch_network: build (default) or host */
 	} build;
+
+	/* store: what it keeps without being asked to. */
+	struct {
+		/* budget: of layers that no named image needs. Default 20% */
+		struct settings_share budget;
+		/* cache_budget: of caches of build steps. Default 10% */
+		struct settings_share cache_budget;
+	} store;
 
 	/* network: pasta (default) or none */
 	enum settings_network network;

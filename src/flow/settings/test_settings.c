@@ -92,6 +92,8 @@ static void nothing_given_means_defaults(void **state)
 	assert_int_equal(s.build.pids, 4096);
 	assert_true(s.build.timeout == INT64_C(3600000000000));
 	assert_int_equal(s.build.parallel, 0);
+	assert_int_equal(s.store.budget.percent, 20);
+	assert_int_equal(s.store.cache_budget.percent, 10);
 	assert_int_equal(s.network, SETTINGS_NETWORK_PASTA);
 	assert_int_equal(load_as(&a, 0, NULL, NULL, &s, NULL), 0);
 	assert_string_equal(s.data, "/var/lib/spaceport");
@@ -123,6 +125,7 @@ static void every_key_is_read(void **state)
 				 "dns: [1.1.1.1, '2606:4700::1111']\n"
 				 "build: {memory: 2GiB, cpus: 1.5, pids: none, timeout: 30m, "
 				 "parallel: 3}\n"
+				 "store: {budget: 3GiB, cache_budget: none}\n"
 				 "network: none\n",
 				 NULL, &s, &err),
 		0);
@@ -153,6 +156,9 @@ static void every_key_is_read(void **state)
 	assert_int_equal(s.build.pids, 0);
 	assert_true(s.build.timeout == INT64_C(1800000000000));
 	assert_int_equal(s.build.parallel, 3);
+	assert_int_equal(s.store.budget.percent, 0);
+	assert_true(s.store.budget.bytes == UINT64_C(3221225472));
+	assert_true(s.store.cache_budget.bytes == UINT64_MAX);
 	assert_int_equal(s.network, SETTINGS_NETWORK_NONE);
 }
 
@@ -166,6 +172,15 @@ static const struct {
 	{"build: {memroy: 1g}\n", "1:9: unknown key \"build.memroy\"",
 		"did you mean build.memory?"},
 	{"build.memory: 1g\n", "1:1: build.memory is a nested key", "write it below its group"},
+	{"store:\n  budget: 0%\n", "2:11: store.budget: \"0%\" is not a percentage from 1% to 100%",
+		""},
+	{"store:\n  budget: 101%\n",
+		"2:11: store.budget: \"101%\" is not a percentage from 1% to 100%", ""},
+	{"store:\n  budget: much\n", "2:11: store.budget: \"much\" is not a size", "50GiB"},
+	{"store: {budgte: 1g}\n", "1:9: unknown key \"store.budgte\"",
+		"did you mean store.budget?"},
+	{"stor: {}\n", "1:1: unknown key \"stor\"", "did you mean store?"},
+	{"store.budget: 1g\n", "1:1: store.budget is a nested key", "store: {budget: 50GiB}"},
 	{"build: 8GiB\n", "1:8: build must be a mapping, not a text", ""},
 	{"- data\n", "1:1: the file is a list, not a mapping of keys to values", ""},
 	{"data: x/y\n", "1:7: data: \"x/y\" is not an absolute path", ""},
