@@ -117,8 +117,10 @@ static void add_remedy(struct err *err)
 	bool is_full = err->sys == ENOSPC || err->sys == EDQUOT;
 
 	if (is_full && !strstr(err->hint, "free space"))
-		(void)err_hint_add(err, "the disk is full: free space where the state directory is "
-					"(`spaceport images` lists what could be removed)");
+		(void)err_hint_add(err,
+			"the disk is full: free space where the state directory is "
+			"(`spaceport gc` removes what nothing needs, `spaceport df` "
+			"tells what is used by what)");
 }
 
 /* ---- Running it ---- */

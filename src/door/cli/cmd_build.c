@@ -220,7 +220,10 @@ static int build_and_tell(struct invocation *inv, const struct settings *setting
 	progress_note(progress, "summary", buf_str(&text));
 	buf_clear(&text);
 	add_result(values, &result, &text);
-	return print_result(&text, err);
+	r = print_result(&text, err);
+	if (r == 0 && result.cached < result.steps)
+		collect_after(settings, options->cancel_fd);
+	return r;
 }
 
 /* As docker: findings make the command fail. */

@@ -80,8 +80,12 @@ static int follow_to_end(const struct space_tools *tools, struct space_plan *pla
 
 	/* A Space is stopped by the first signal and killed by the second, in order. */
 	int r = interrupt_watch(2, &same_fd, err);
+	pid_t collector = plan->is_built && plan->build.cached < plan->build.steps
+				  ? collect_beside(tools->settings)
+				  : -1;
 	if (r == 0)
 		r = follow_run(tools, plan, plan->instance, err);
+	collect_end(collector);
 	run_free(take_ptr(plan->instance));
 	return r;
 }

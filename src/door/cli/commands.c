@@ -4,7 +4,9 @@
 const struct cli_command *const cli_commands[] = {
 	&cmd_build,
 	&cmd_completion,
+	&cmd_df,
 	&cmd_doctor,
+	&cmd_gc,
 	&cmd_help,
 	&cmd_image,
 	&cmd_images,

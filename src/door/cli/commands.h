@@ -12,7 +12,9 @@
 
 extern const struct cli_command cmd_build;
 extern const struct cli_command cmd_completion;
+extern const struct cli_command cmd_df;
 extern const struct cli_command cmd_doctor;
+extern const struct cli_command cmd_gc;
 extern const struct cli_command cmd_help;
 extern const struct cli_command cmd_image;
 extern const struct cli_command cmd_image_push;
@@ -127,6 +129,14 @@ must_use int space_start(const struct space_tools *tools, const struct space_wis
 
 /* "My Space" → "spaceport.local/my-space:latest": what the image of a folder is called. */
 const char *space_image_name(struct arena *a, const char *name);
+
+/* ---- Collecting after a build ---- */
+
+/* When everything is told: closes stdout, and takes some seconds at most. */
+void collect_after(const struct settings *settings, int cancel_fd);
+/* In a process of its own, which collect_end() ends, in a while. < 0: not this time. */
+pid_t collect_beside(const struct settings *settings);
+void collect_end(pid_t pid);
 
 /* ---- Following a run to its end ---- */
 

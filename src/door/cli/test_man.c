@@ -22,7 +22,9 @@ static const struct {
 	const char *command, *page, *section;
 } places[] = {
 	{"build", "spaceport-build.1.scd", "# OPTIONS"},
+	{"df", "spaceport-df.1.scd", "# OPTIONS"},
 	{"doctor", "spaceport-doctor.1.scd", "# OPTIONS"},
+	{"gc", "spaceport-gc.1.scd", "# OPTIONS"},
 	{"image export", "spaceport-image.1.scd", "# EXPORT OPTIONS"},
 	{"image import", "spaceport-image.1.scd", "# IMPORT OPTIONS"},
 	{"image save", "spaceport-image.1.scd", "# EXPORT OPTIONS"},

@@ -268,6 +268,15 @@ static int build_or_find(struct build *b, int64_t start, struct err *err)
 	return r < 0 ? r : run_box(b, start, err);
 }
 
+/* The image is there: that its layers may be collected some day is no reason to fail. */
+static void keep_newest(struct build *b)
+{
+	cleanup_free char *context = realpath(b->options->dir, NULL);
+
+	if (context)
+		ignored(store_lease_keep(b->store, b->lease, context, NULL));
+}
+
 int build_run(const struct settings *settings, const struct build_options *options,
 	struct build_result *ret, struct err *err)
 {
@@ -279,6 +288,7 @@ int build_run(const struct settings *settings, const struct build_options *optio
 		r = build_or_find(&b, start, err);
 	if (r < 0)
 		return r;
+	keep_newest(&b);
 	*ret = (struct build_result){
 		.steps = b.step_count, .cached = b.cached_count, .duration = clock_now() - start};
 	snprintf(ret->image_id, sizeof(ret->image_id), "%s", b.image_id);

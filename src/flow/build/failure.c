@@ -37,8 +37,20 @@ static bool tail_has(const struct step_end *end, struct str words)
 	return end->tail.n && memmem(end->tail.p, end->tail.n, words.p, words.n);
 }
 
+static void say_disk(const struct build *b, struct buf *ret)
+{
+	uint64_t bytes = b->store ? store_reclaimable(b->store) : 0;
+	char size[32];
+
+	buf_add_text(ret, "the disk that holds the state directory is full\n");
+	if (bytes)
+		buf_printf(ret, "spaceport gc would free %s; ", print_size(size, bytes));
+	buf_add_text(ret, "spaceport df tells what is used by what");
+}
+
 /* The whole cause or nothing; the first rule that holds is the one that explains most. */
-static void say_cause(const struct build_step *step, const struct step_end *end, struct buf *ret)
+static void say_cause(const struct build *b, const struct build_step *step,
+	const struct step_end *end, struct buf *ret)
 {
 	bool tail_says_full = tail_has(end, STR("No space left on device"));
 	bool tail_says_forks = tail_has(end, STR("fork")) &&
@@ -47,8 +59,7 @@ static void say_cause(const struct build_step *step, const struct step_end *end,
 	if (end->usage.oom_kills)
 		say_memory(end, ret);
 	else if (end->disk_full || tail_says_full)
-		buf_add_text(ret, "the disk that holds the state directory is full\n"
-				  "spaceport images lists what could be removed");
+		say_disk(b, ret);
 	else if (end->usage.pids_denied || tail_says_forks)
 		buf_add_text(ret, "the build's limit of processes was reached (build.pids in "
 				  "spaceport.yaml)");
@@ -102,7 +113,7 @@ int build_failure(const struct build *b, const struct build_step *step, const st
 
 	source_excerpt(&b->file.source, span, EXCERPT_LINES, &hint);
 	add_tail(end->tail, &hint);
-	say_cause(step, end, &cause);
+	say_cause(b, step, end, &cause);
 	(void)err_set(err, ERR_FAILED, "%s:%u: %.300s %s", b->file.source.name, span.line,
 		step->op->title, status_words(end, status));
 	if (cause.len) {

@@ -110,6 +110,22 @@ struct image_removed {
 must_use int image_remove(struct image_store *store, struct arena *a, struct str text, bool force,
 	struct image_removed *ret, struct err *err);
 
+/* ---- Interrupted downloads ---- */
+
+struct image_sweep {
+	int64_t before; /* seconds since 1970: those that did not grow since then */
+	bool dry_run;	/* only count */
+};
+
+struct image_swept {
+	size_t count;
+	uint64_t bytes; /* of disk */
+};
+
+/* Remove what interrupted pulls left and nobody goes on with. */
+must_use int image_sweep(struct image_store *store, const struct image_sweep *sweep,
+	struct image_swept *ret, struct err *err);
+
 /* ---- Where layers go ---- */
 
 /* A verified stream of an uncompressed tar, as a sink sees it; opaque. */
@@ -141,6 +157,8 @@ struct image_layer_sink {
 	 */
 	int (*unpack)(void *arg, const struct digest *diff_id, struct image_stream *stream,
 		struct err *err);
+	/* An image of this id is about to be kept; NULL: nobody wants to know. */
+	void (*announce)(void *arg, const struct digest *id);
 	void *arg;
 };
 

@@ -221,4 +221,8 @@ void record_layers(struct arena *a, const struct image_layer_sink *sink,
 			sink->key(sink->arg, &diff_id, &key);
 		oci_list_add(a, &record->layers, buf_str(&key));
 	}
+	if (sink->announce) {
+		struct digest id = digest_of(record->config.p, record->config.n);
+		sink->announce(sink->arg, &id);
+	}
 }

@@ -42,7 +42,7 @@ static void make_linked(struct scratch *s, unsigned number, int cache)
 	const struct layer_key key = key_number(number);
 	const struct layer_info info = {.kind = LAYER_STEP};
 	struct err err = {0};
-	static char big[64 * 1024];
+	static char big[65536];
 
 	memset(big, 'x', sizeof(big) - 1);
 	assert_ok(layer_begin(s->store, NULL, &draft, &err), &err);
@@ -66,7 +66,7 @@ static void what_a_cache_has_too_is_listed(void **state)
 	make_linked(s, 1, layer_cache_dir(cache));
 	assert_ok(layer_weigh(s->store, &a, &key, &one, &err), &err);
 	assert_int_equal(one.link_count, 1);
-	assert_true(one.disk >= 64 * 1024 + one.links[0].disk);
+	assert_true(one.disk >= 65536 + one.links[0].disk);
 	assert_int_equal(fstatat(layer_cache_dir(cache), "wheel", &st, 0), 0);
 	assert_int_equal(one.links[0].inode, st.st_ino);
 	assert_int_equal(one.links[0].disk, st.st_blocks * 512);
@@ -197,7 +197,7 @@ static void the_trash_counts_what_the_disk_gets_back(void **state)
 	SCRATCH(state);
 	cleanup(layer_cache_close) struct layer_cache *cache = NULL;
 	const struct layer_key one = key_number(1), two = key_number(2);
-	static char big[256 * 1024];
+	static char big[262144];
 	uint64_t freed;
 
 	memset(big, 'y', sizeof(big) - 1);
@@ -210,11 +210,11 @@ static void the_trash_counts_what_the_disk_gets_back(void **state)
 	assert_true(layer_has(s->store, &two));
 	assert_ok(layer_empty_trash(s->store, &freed, &err), &err);
 	/* Its own file, not the one that the cache has. */
-	assert_true(freed >= 64 * 1024 && freed < 256 * 1024);
+	assert_true(freed >= 65536 && freed < 262144);
 	assert_int_equal(unlinkat(layer_cache_dir(cache), "wheel", 0), 0);
 	assert_ok(layer_drop(s->store, &two, &err), &err);
 	assert_ok(layer_empty_trash(s->store, &freed, &err), &err);
-	assert_true(freed >= (64 + 256) * 1024);
+	assert_true(freed >= 327680);
 	assert_int_equal(count_entries(s->dir, "store/trash"), 0);
 	assert_int_equal(count_entries(s->dir, "store/unsynced"), 0);
 }

@@ -35,6 +35,8 @@ struct leased {
 	size_t count;		     /* of leases */
 };
 
+/* The lines of a lease, a box's included. */
+must_use int lease_print(const struct store_lease *lease, struct buf *ret, struct err *err);
 /* Adds what a lease's text names: pure. */
 void lease_parse(struct str text, struct leased *ret);
 

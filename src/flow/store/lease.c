@@ -171,6 +171,13 @@ int store_lease_record(struct store_lease *lease, struct layer_store *layers,
 		lease, layers, (struct layer_chain){keys, record->layers.count}, err);
 }
 
+int lease_print(const struct store_lease *lease, struct buf *ret, struct err *err)
+{
+	if (lseek(lease->fd, 0, SEEK_SET) < 0)
+		return err_sys(err, "read a lease");
+	return file_read_fd(lease->fd, LEASE_MAX, ret, err);
+}
+
 /* ---- Reading, by those who remove ---- */
 
 void lease_parse(struct str text, struct leased *ret)

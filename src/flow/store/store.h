@@ -76,6 +76,13 @@ must_use int store_lease_record(struct store_lease *lease, struct layer_store *l
 	const struct image_record *record, struct err *err);
 
 /*
+ * Outside, after a build has succeeded: what its lease names is kept as that which the newest
+ * build of this context (an absolute path) uses, in the place of what it used before.
+ */
+must_use int store_lease_keep(
+	struct store *store, struct store_lease *lease, const char *context, struct err *err);
+
+/*
  * Before a box is started that will call store_open_in_box(): reads the files of this user that
  * the box's root may be unable to read (credentials, certificate authorities).
  */
@@ -175,5 +182,94 @@ struct store_removed {
  */
 must_use int store_remove(struct store *store, struct arena *a, struct str text, bool force,
 	struct store_removed *ret, struct err *err);
+
+/* ---- What it takes of the disk ---- */
+
+enum store_use {
+	STORE_USE_IMAGES,	/* layers of images */
+	STORE_USE_BUILD_CACHE,	/* layers that no image has */
+	STORE_USE_CACHE_MOUNTS, /* of RUN --mount=type=cache */
+	STORE_USE_TOOL_CACHES,	/* that steps get without asking */
+	STORE_USE_RUNNING,	/* what running builds and Spaces have written */
+	STORE_USE_DOWNLOADS,	/* interrupted ones, and those under way */
+	STORE_USE_CONTEXTS,	/* digests of files of build contexts */
+	STORE_USE_TRASH,
+	STORE_USE_OTHER, /* records, memos, logs */
+	STORE_USE_COUNT
+};
+
+struct store_use_total {
+	size_t count, active; /* active: in use now */
+	uint64_t bytes;	      /* of disk; what several have counts for the first use here */
+	uint64_t reclaimable; /* by store_collect(); of caches: by one of all */
+};
+
+struct store_use_row {
+	enum store_use use; /* images, build cache, caches */
+	const char *name;   /* an image's first name or its id, a layer's key, a cache's id */
+	uint64_t bytes;	    /* all of it */
+	uint64_t shared;    /* of those, what something else has as well */
+	int64_t used;	    /* seconds since 1970; 0: unknown */
+	bool is_active;
+};
+
+struct store_usage {
+	struct store_use_total totals[STORE_USE_COUNT];
+	struct store_use_row *rows; /* in the arena */
+	size_t row_count;
+};
+
+must_use int store_usage(
+	struct store *store, struct arena *a, struct store_usage *ret, struct err *err);
+
+/* ---- Collecting ---- */
+
+enum store_item_kind { STORE_IMAGE, STORE_LAYER, STORE_CACHE, STORE_DOWNLOAD };
+
+struct store_item {
+	enum store_item_kind kind;
+	const char *name; /* an image's id, a layer's key, a cache's id or, if unknown, its name */
+	uint64_t bytes;	  /* that the disk gets back */
+	int64_t used;	  /* seconds since 1970; 0: unknown */
+};
+
+struct store_gc {
+	/*
+	 * What it takes for granted: only what no lease names. `all`: also images with a name that
+	 * were pulled, what newest builds of contexts use, caches, every interrupted download.
+	 */
+	bool all;
+	/*
+	 * After a build: down to the budgets of the settings, nothing that was made within the
+	 * last hour. Returns at once when somebody else collects, ends after a few seconds.
+	 */
+	bool is_automatic;
+	bool dry_run;
+	int64_t until; /* seconds: only what was not used for so long */
+	bool has_keep; /* only until no more than `keep` bytes of build cache are left */
+	uint64_t keep;
+	void (*on_item)(void *arg, const struct store_item *item); /* NULL: no */
+	void *arg;
+	int cancel_fd;
+};
+
+struct store_collected {
+	size_t items;
+	uint64_t bytes; /* that the disk got back, or would */
+};
+
+/*
+ * Remove what nothing needs: images without a name, layers that no named image needs (the build
+ * cache), caches beyond their budget, interrupted downloads, what dead processes left. An
+ * interrupted one is finished by the next. ERR_BUSY never: another one is waited for.
+ */
+must_use int store_collect(struct store *store, const struct store_gc *gc,
+	struct store_collected *ret, struct err *err);
+
+/* Is it worth it to collect after a build? Quick, and may say yes too often. */
+bool store_collect_is_due(struct store *store);
+
+/* How many bytes a collection would give back, from what is remembered. */
+uint64_t store_reclaimable(struct store *store);
 
 #endif

@@ -65,6 +65,14 @@ static int sink_unpack(
 	return r < 0 ? r : unpack_into(sink, draft, diff_id, stream, err);
 }
 
+/* A record that is not named could go before it has got its name. */
+static void sink_announce(void *arg, const struct digest *id)
+{
+	const struct sink *sink = arg;
+
+	ignored(store_lease_image(sink->lease, id, NULL));
+}
+
 /* ---- settings to sources ---- */
 
 void transfer_source(struct arena *a, const struct settings *settings, struct image_source *ret)
@@ -188,8 +196,11 @@ static int transfer_in_box(void *arg, struct sandbox_channel *channel, struct er
 	if (r < 0)
 		return r;
 	struct sink to = {layers, job->lease};
-	const struct image_layer_sink sink = {
-		.key = sink_key, .has = sink_has, .unpack = sink_unpack, .arg = &to};
+	const struct image_layer_sink sink = {.key = sink_key,
+		.has = sink_has,
+		.unpack = sink_unpack,
+		.announce = sink_announce,
+		.arg = &to};
 	transfer_source(&a, job->store->settings, &source);
 	const struct image_memory memory = transfer_memory(layers);
 	const struct image_transfer transfer = {.source = &source,
