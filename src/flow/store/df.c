@@ -232,6 +232,7 @@ static const struct {
 	{"caches", STORE_USE_OTHER, true},
 	{"active", STORE_USE_RUNNING, false},
 	{"blobs", STORE_USE_DOWNLOADS, false},
+	{"downloads", STORE_USE_DOWNLOADS, false},
 	{"trash", STORE_USE_TRASH, false},
 };
 
@@ -288,7 +289,8 @@ static void add_part(struct job *job, int store_dir, const char *name)
 	}
 	cleanup_close int dir = dir_open_beneath(store_dir, name, O_PATH | O_DIRECTORY, 0, NULL);
 	uint64_t bytes = weigh(job, store_dir, name);
-	size_t count = dir < 0 ? 0 : count_entries(dir);
+	/* Those of ADD are kept in folders by their kind. */
+	size_t count = dir < 0 || strcmp(name, "downloads") == 0 ? 0 : count_entries(dir);
 	total->bytes += bytes;
 	total->count += count;
 	total->active += parts[i].use == STORE_USE_RUNNING ? count : 0;
