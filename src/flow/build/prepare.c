@@ -242,12 +242,13 @@ int build_read(struct build *b, struct err *err)
 	if (r < 0)
 		return r;
 	const struct source source = {path, buf_str(&b->dockerfile_text)};
-	r = file_failed(dockerfile_parse(&b->arena, &source, &b->file, err), err);
-	if (r < 0)
-		return r;
 	add_epoch(b);
 	add_args(b);
-	return 0;
+	const char *syntax = expand_get_list(&b->build_args, STR("BUILDKIT_SYNTAX"));
+	r = dockerfile_check_syntax(&b->arena, &source, str_of(syntax), err);
+	if (r == 0)
+		r = dockerfile_parse(&b->arena, &source, &b->file, err);
+	return file_failed(r, err);
 }
 
 int build_make_plan(struct build *b, struct err *err)

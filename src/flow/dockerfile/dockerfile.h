@@ -133,6 +133,15 @@ struct dockerfile {
 };
 
 /*
+ * Which frontend is the text for? `# syntax=` among the directives says so, else in the same
+ * place `//syntax=`, else a JSON object; a line with #! in front of them does not count. given,
+ * unless its .p is NULL, is said instead (BUILDKIT_SYNTAX). Docker's own frontends, whatever
+ * their version, are this room: any other is refused by its name (ERR_INPUT).
+ */
+must_use int dockerfile_check_syntax(
+	struct arena *a, const struct source *source, struct str given, struct err *err);
+
+/*
  * Flags are known and complete, and counts of words are right, for all instructions of all
  * stages; values that may hold variables are judged by plan_make(). `ret` keeps a copy of
  * *source (name and text are not copied).

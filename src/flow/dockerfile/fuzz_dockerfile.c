@@ -125,7 +125,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	oci_list_add(&a, &args, STR("v=$v\""));
 	options.build_args = &args;
-	int failed = dockerfile_parse(&a, &source, &file, &err);
+	int failed = dockerfile_check_syntax(&a, &source, (struct str){0}, &err);
+	if (!failed)
+		failed = dockerfile_parse(&a, &source, &file, &err);
 	if (!failed) {
 		check_lints(&a, &file, &args);
 		failed = plan_make(&a, &file, &options, &plan, &err);

@@ -42,6 +42,7 @@ struct reader {
 	bool after_shebang; /* then escape means nothing, while syntax and check do */
 };
 
+struct reader reader_of(struct arena *a, const struct source *source);
 /* 1: *ret is the next instruction's line; 0: the text has ended. */
 must_use int reader_next(struct reader *r, struct logical *ret, struct err *err);
 /* The next physical line, without its line feed; 0 at the end. */

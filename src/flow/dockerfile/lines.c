@@ -25,6 +25,11 @@ struct span logical_span(const struct logical *l, size_t at, size_t len)
 	return span;
 }
 
+struct reader reader_of(struct arena *a, const struct source *source)
+{
+	return (struct reader){.arena = a, .source = source, .escape = '\\', .in_directives = true};
+}
+
 int reader_line(struct reader *r, struct str *ret, struct err *err)
 {
 	struct str rest = str_from_index(r->source->text, r->at);

@@ -21,6 +21,7 @@ struct lint_stage {
 
 struct walk {
 	struct linter *linter;
+	size_t arena_used; /* before */
 	struct lint_stage *stages;
 	size_t count;
 	struct map *names; /* lower case name → place, from 1 */
@@ -313,7 +314,8 @@ static take_fn *const takes[INSTRUCTION_KINDS] = {
 
 static void take(struct walk *w, const struct instruction *ins, bool is_quiet)
 {
-	if (!takes[ins->kind])
+	/* Where planning gives up, there is nothing to say of what it would have done. */
+	if (!takes[ins->kind] || w->linter->arena->used - w->arena_used > PLAN_MAX_MEMORY)
 		return;
 	w->ins = ins;
 	w->is_quiet = is_quiet;
@@ -427,6 +429,7 @@ void lint_stages(struct linter *l)
 	cleanup(map_free) struct map *names = map_new();
 	struct walk w = {
 		.linter = l,
+		.arena_used = l->arena->used,
 		.stages = arena_array(l->arena, l->file->stage_count + 1, sizeof(*w.stages)),
 		.names = names,
 	};

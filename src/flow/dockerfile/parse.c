@@ -331,24 +331,6 @@ static int parse_line(
 	return instruction_check(r->source, ins, err);
 }
 
-/* The only frontends that are built in are Docker's own, whatever their version. */
-static int check_syntax(const struct reader *r, struct err *err)
-{
-	struct str rest = r->syntax, image = str_cut(&rest, ' ');
-	struct str name = str_starts(image, STR("docker.io/"))
-				  ? str_from_index(image, strlen("docker.io/"))
-				  : image;
-
-	name = str_slice(name, 0, str_find(name, '@'));
-	name = str_slice(name, 0, str_find(name, ':'));
-	if (!image.n || str_is(name, "docker/dockerfile") ||
-		str_is(name, "docker/dockerfile-upstream"))
-		return 0;
-	return source_error(err, ERR_INPUT, r->source, r->syntax_span,
-		"the frontend %.*s cannot be run: only docker/dockerfile is built in",
-		STR_ARG(image));
-}
-
 static int check_text(const struct source *source, struct err *err)
 {
 	struct span start = {.line = 1, .col = 1};
@@ -387,8 +369,6 @@ static int parse_all(struct reader *r, struct dockerfile *file, struct err *err)
 	int got, failed;
 
 	while ((got = reader_next(r, &line, err)) > 0) {
-		if (!file->instruction_count && (failed = check_syntax(r, err)))
-			return failed;
 		file->instructions = arena_grow(r->arena, file->instructions,
 			file->instruction_count, &cap, sizeof(*file->instructions));
 		struct instruction *ins = &file->instructions[file->instruction_count++];
@@ -400,11 +380,6 @@ static int parse_all(struct reader *r, struct dockerfile *file, struct err *err)
 			return failed;
 	}
 	return got;
-}
-
-static struct reader reader_of(struct arena *a, const struct source *source)
-{
-	return (struct reader){.arena = a, .source = source, .escape = '\\', .in_directives = true};
 }
 
 int dockerfile_parse(

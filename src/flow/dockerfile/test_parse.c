@@ -46,7 +46,8 @@ static void check_dump(const char *text, const char *expected)
 	struct dockerfile file;
 	struct err err = {0};
 
-	if (dockerfile_parse(&a, &source, &file, &err)) {
+	if (dockerfile_check_syntax(&a, &source, (struct str){0}, &err) ||
+		dockerfile_parse(&a, &source, &file, &err)) {
 		buf_add_text(&out, err.text);
 	} else {
 		for (size_t i = 0; i < file.instruction_count; i++) {
