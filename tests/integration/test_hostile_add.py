@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """ADD of what means harm: archives that lead out, lie, or never end."""
 
+import os
 import random
+import signal
+import socket
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
 from archives import PACKERS, tar
+from git_server import GitServer
 
+AS_HOST = {"SPACEPORT_BUILD_FETCH_NETWORK": "host"}
 CANARY = "canary-of-the-host"
 
 
@@ -111,3 +117,73 @@ class TestArchives:
         add(spaceport, make_space, archive).failed(1)
         layers = spaceport.data / "store" / "layers"
         assert not list(layers.glob(f"*/fs/d/{name}"))
+
+
+class TestRepositories:
+    """References that are options, and repositories that would like to run something."""
+
+    @pytest.mark.parametrize("source", [
+        "https://example.org/r.git#-x", "https://example.org/r.git#--upload-pack=/bin/sh",
+        "https://example.org/r.git?ref=--exec%3Dx", "ssh://-oProxyCommand=touch%20x/r.git",
+        "git@-oProxyCommand=x:r.git", "https://-x/r.git", "https://example.org/r.git#main:../x",
+        "https://example.org/r.git#main:.git", "https://example.org/r.git?subdir=..%2Fx",
+        "git://example.org/r.git?nonsense=1", "x@ext::sh -c touch% /tmp/x",
+        "https://example.org/r.git#a..b", "https://example.org/r.git?checksum=-1234567"])
+    def test_references_that_are_no_names(self, spaceport, make_space, source):
+        space = make_space(f'FROM scratch\nADD ["{source}", "/x/"]\n')
+        spaceport.build(space).failed(1, says=["Dockerfile:2"])
+        spaceport("build", "--plan", space).failed(1, says=["Dockerfile:2"])
+
+    @pytest.mark.parametrize("source", ["file:///etc", "ext::sh -c id", "fd::7", "../outside.git"])
+    def test_other_protocols_are_paths_of_the_context(self, spaceport, make_space, source):
+        space = make_space(f'FROM scratch\nADD ["{source}", "/x/"]\n')
+        spaceport.build(space).failed(1, says=["Dockerfile:2", "not found in the build context"])
+
+    def test_links_filters_and_hooks_of_a_repository(self, spaceport, make_space, tmp_path,
+                                                     outside):
+        with GitServer(tmp_path) as server:
+            made = server.repository()
+            made.commit({".gitattributes": "* filter=lfs\n*.x filter=evil\n", "a.x": "as it is",
+                         ".gitconfig": "[filter \"evil\"]\n smudge = touch /evil\n",
+                         "hooks/post-checkout": "#!/bin/sh\ntouch /evil\n"},
+                        links={"out": str(outside), "up": up(outside), "dot": ".git"})
+            space = make_space(f"""FROM busybox:latest
+ADD {server.url}/r.git /all
+RUN test "$(cat /all/a.x)" = "as it is" && test ! -e /evil && test -L /all/out
+""")
+            assert spaceport.build(space, env=AS_HOST).image
+            for subdir in ("out", "up", "dot"):
+                space = make_space(f"FROM scratch\nADD {server.url}/r.git#main:{subdir} /x/\n")
+                spaceport.build(space, env=AS_HOST).failed(1, says=["Dockerfile:2"])
+
+    def test_git_has_no_rights_and_no_files(self, spaceport, make_space, tmp_path):
+        """While git waits for a server that does not answer, look at it."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        space = make_space(f"FROM scratch\nADD http://127.0.0.1:{port}/silent.git /x/\n")
+        process = spaceport.start("build", space, env=AS_HOST)
+        listener.settimeout(60)
+        connection, _ = listener.accept()
+        seen = [look for look in map(look_at, Path("/proc").glob("[0-9]*"))
+                if look and f"127.0.0.1:{port}" in look["command"]]
+        process.signal(signal.SIGINT)
+        process.wait()
+        connection.close()
+        listener.close()
+        assert seen
+        for look in seen:
+            if "git-remote-http" in look["command"] or "ls-remote" in look["command"]:
+                assert look["CapEff"] == look["CapPrm"] == "0" * 16
+                assert look["NoNewPrivs"] == "1"
+                assert set(look["root"]) <= {"usr", "bin", "sbin", "lib", "lib32", "lib64",
+                                             "libx32", "etc", "dev", "tmp", "work"}
+
+
+def look_at(process):
+    try:
+        status = dict(line.split(":\t", 1) for line in
+                      (process / "status").read_text().splitlines() if ":\t" in line)
+        command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return status | {"command": command, "root": os.listdir(process / "root")}
+    except OSError:
+        return None

@@ -41,7 +41,8 @@ RUN test -f /dir/0.tar.gz
 """, files)
     (space / "link.tar").symlink_to("/gzip.bin")
     assert spaceport.build(space).image
-    assert spaceport("build", "--plan", "--json", space).json["stages"][0]["steps"][0]["cached"]
+    stage = spaceport("build", "--plan", "--json", space).json["stages"][0]
+    assert all(step["cached"] for step in stage["instructions"] if step["key"])
 
 
 def test_point_39_what_is_there_already(spaceport, make_space):

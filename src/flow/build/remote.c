@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/fields.h"
 #include "build/internal.h"
 #include "os/clock.h"
@@ -35,22 +36,95 @@ struct job {
 
 /* ---- What can be known ---- */
 
-/* The part of the key: the name counts too where it becomes that of the file. */
+/* The name counts too, where it becomes that of the file. */
+static void add_url(const struct build_input *input, struct buf *text)
+{
+	buf_add_field(text, STR("url"));
+	buf_add_field(text, str_of(input->remote->name));
+	buf_add(text, input->content.bytes, DIGEST_SIZE);
+}
+
+/* The address and the ref are part of .git, and modules are found by the address. */
+static void add_git(const struct build_input *input, struct buf *text)
+{
+	const struct plan_git *git = input->remote->git;
+	bool has_address = git->keep_git_dir == PLAN_ON || git->submodules == PLAN_ON;
+
+	buf_add_field(text, STR("git"));
+	buf_add_field(text, str_of(input->commit));
+	buf_add_field(text, str_of(git->subdir));
+	buf_add_u32(text, git->keep_git_dir == PLAN_ON);
+	buf_add_u32(text, git->submodules == PLAN_ON);
+	buf_add_field(text, str_of(has_address ? git->url : ""));
+}
+
+/* The part of the key. */
 static void set_known(struct build_input *input)
 {
 	cleanup(buf_done) struct buf text = {0};
 
-	buf_add_field(&text, STR("url"));
-	buf_add_field(&text, str_of(input->remote->name));
-	buf_add(&text, input->content.bytes, DIGEST_SIZE);
+	if (input->remote->git)
+		add_git(input, &text);
+	else
+		add_url(input, &text);
 	input->digest = digest_of(text.data, text.len);
 	input->is_known = true;
 }
 
 void remote_foresee(struct build_input *input, const struct plan_copy *copy)
 {
-	if (digest_parse(str_of(copy->checksum), &input->content))
+	const struct plan_git *git = input->remote->git;
+	const char *commit = !git ? "" : git->is_commit ? git->ref : git->checksum;
+	size_t n = strlen(commit);
+
+	if (n == 40 || n == 64)
+		snprintf(input->commit, sizeof(input->commit), "%s", commit);
+	if (*input->commit || (!git && digest_parse(str_of(copy->checksum), &input->content)))
 		set_known(input);
+}
+
+/* ---- Credentials of repositories ---- */
+
+/* GIT_AUTH_TOKEN.github.com, else GIT_AUTH_TOKEN; ports do not count. */
+static struct str find_secret(struct build *b, const char *name, struct str host)
+{
+	const char *own = arena_printf(&b->arena, "%s.%.*s", name, STR_ARG(host));
+	const struct build_secret_value *secret = build_find_secret(b, own);
+
+	if (!secret)
+		secret = build_find_secret(b, name);
+	return secret ? str_trim(buf_str(&secret->value)) : STR("");
+}
+
+/* What goes into the header Authorization: as BuildKit has it. Empty: nothing. */
+static int find_authorization(
+	struct build *b, const struct plan_git *git, struct buf *ret, struct err *err)
+{
+	cleanup(buf_done) struct buf shown = {0};
+	const struct plan_path path = {.kind = PLAN_GIT, .git = (struct plan_git *)(uintptr_t)git};
+
+	remote_print(&path, &shown);
+	struct str rest = buf_str(&shown), host;
+	if (!str_starts(rest, STR("http")))
+		return 0;
+	rest = str_from_index(rest, str_find(rest, ':') + 3);
+	host = str_cut(&rest, '/');
+	if (!str_ends(host, STR("]")))
+		host = str_slice(host, 0, str_rfind(host, ':'));
+	struct str header = find_secret(b, "GIT_AUTH_HEADER", host);
+	struct str token = find_secret(b, "GIT_AUTH_TOKEN", host);
+	if (str_find(header, '\n') < header.n || str_find(token, '\n') < token.n)
+		return err_set(err, ERR_INPUT, "the secret for git has more than one line");
+	if (header.n) {
+		buf_add_str(ret, header);
+	} else if (token.n) {
+		cleanup(buf_done) struct buf pair = {0};
+		buf_printf(&pair, "x-access-token:%.*s", STR_ARG(token));
+		buf_add_text(ret, "basic ");
+		base64_encode(buf_str(&pair), ret);
+		explicit_bzero(pair.data, pair.cap);
+	}
+	return 0;
 }
 
 /* ---- In the box ---- */
@@ -69,7 +143,7 @@ static void tell_progress(void *arg, uint64_t done, uint64_t total)
 	sandbox_tell(job->channel, buf_str(&message));
 }
 
-static void tell_result(const struct job *job, const struct fetch_file *file)
+static void tell_result(const struct job *job, const struct fetch_file *file, const char *commit)
 {
 	cleanup(buf_done) struct buf message = {0};
 
@@ -80,6 +154,7 @@ static void tell_result(const struct job *job, const struct fetch_file *file)
 	buf_add_u64(&message, (uint64_t)file->mtime);
 	buf_add_u32(&message, file->is_stale);
 	buf_add_field(&message, str_of(file->reason));
+	buf_add_field(&message, str_of(commit));
 	sandbox_tell(job->channel, buf_str(&message));
 }
 
@@ -96,21 +171,61 @@ static int join_network(const struct build *b, struct err *err)
 	return r < 0 ? r : sandbox_network_join(err);
 }
 
-static int work_on(
+static int work_on_url(
 	const struct job *job, int dir, const struct fetch_options *options, struct err *err)
 {
-	const struct task *task = &job->tasks[job->now];
-	const struct build_input *input = task->input;
+	const struct build_input *input = job->tasks[job->now].input;
 	const struct fetch_url what = {.url = input->remote->path,
 		.checksum = input->is_known ? &input->content : NULL,
 		.is_fresh = job->b->options->no_cache && !input->is_known};
 	struct fetch_file file;
 
 	int r = fetch_url(dir, options, &what, &file, err);
+	if (r == 0)
+		tell_result(job, &file, "");
+	return r;
+}
+
+static struct fetch_git git_of(const struct plan_git *git)
+{
+	return (struct fetch_git){.url = git->url,
+		.ref = git->ref,
+		.checksum = git->checksum,
+		.is_commit = git->is_commit,
+		.submodules = git->submodules == PLAN_ON,
+		.keep_git_dir = git->keep_git_dir == PLAN_ON};
+}
+
+/* The first time only the commit is asked for. */
+static int work_on_git(
+	const struct job *job, int dir, const struct fetch_options *options, struct err *err)
+{
+	const struct build_input *input = job->tasks[job->now].input;
+	struct fetch_git what = git_of(input->remote->git);
+	cleanup(buf_done) struct buf authorization = {0};
+	const struct fetch_file none = {0};
+	char commit[FETCH_COMMIT_SIZE];
+
+	int r = find_authorization(job->b, input->remote->git, &authorization, err);
 	if (r < 0)
-		return build_place(job->b, task->step, err);
-	tell_result(job, &file);
-	return 0;
+		return r;
+	what.authorization = authorization.len ? authorization.data : NULL;
+	snprintf(commit, sizeof(commit), "%s", input->commit);
+	r = input->is_known ? fetch_git(dir, options, &what, commit, err)
+			    : fetch_git_resolve(options, &what, commit, err);
+	if (r == 0)
+		tell_result(job, &none, commit);
+	return r;
+}
+
+static int work_on(
+	const struct job *job, int dir, const struct fetch_options *options, struct err *err)
+{
+	const struct task *task = &job->tasks[job->now];
+	int r = task->input->remote->git ? work_on_git(job, dir, options, err)
+					 : work_on_url(job, dir, options, err);
+
+	return r < 0 ? build_place(job->b, task->step, err) : 0;
 }
 
 static int work_in_box(void *arg, struct sandbox_channel *channel, struct err *err)
@@ -123,12 +238,18 @@ static int work_in_box(void *arg, struct sandbox_channel *channel, struct err *e
 		.https_proxy = s->https_proxy,
 		.no_proxy = s->no_proxy,
 		.max_bytes = s->build.fetch_size,
+		.scratch = sandbox_scratch(),
 		.progress = tell_progress,
 		.arg = job};
-	cleanup_close int dir = -1;
+	/* By its path: descriptors from outside lead to mounts that cannot be mounted again here.
+	 */
+	cleanup_free char *path = xprintf("%s/store", s->data);
+	cleanup_close int store = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), dir = -1;
 
 	job->channel = channel;
-	int r = fetch_make(store_dir(job->b->store), &dir, err);
+	if (store < 0)
+		return err_sys(err, "open %s", path);
+	int r = fetch_make(store, &dir, err);
 	if (r == 0 && job->ca.len)
 		r = file_replace(AT_FDCWD, ca, buf_str(&job->ca), 0600, err);
 	if (r == 0)
@@ -176,11 +297,12 @@ static void hear_result(const struct job *job, struct task *task, struct fields 
 	file.size = fields_u64(f);
 	file.mtime = (int64_t)fields_u64(f);
 	file.is_stale = fields_u32(f) != 0;
-	struct str reason = fields_str(f);
+	struct str reason = fields_str(f), commit = fields_str(f);
 	if (f->bad)
 		return;
 	input->file = file;
 	input->content = file.digest;
+	snprintf(input->commit, sizeof(input->commit), "%.*s", STR_ARG(commit));
 	set_known(input);
 	emit(job, task,
 		&(struct build_event){.phase = STR("done"), .done = file.size, .total = file.size});
@@ -307,6 +429,14 @@ int remote_ask(struct build *b, struct err *err)
 	return r < 0 ? r : run(&job, err);
 }
 
+static int open_kept(struct build *b, struct build_input *input, struct err *err)
+{
+	if (!input->remote->git)
+		return fetch_find(b->downloads, &input->content, &input->file, &input->fd, err);
+	const struct fetch_git what = git_of(input->remote->git);
+	return fetch_git_find(b->downloads, &what, input->commit, &input->fd, err);
+}
+
 static int open_or_add(struct job *job, const struct task *task, struct err *err)
 {
 	struct build_input *input = task->input;
@@ -315,7 +445,7 @@ static int open_or_add(struct job *job, const struct task *task, struct err *err
 		return 0;
 	int r = hold_downloads(job->b, err);
 	if (r == 0)
-		r = fetch_find(job->b->downloads, &input->content, &input->file, &input->fd, err);
+		r = open_kept(job->b, input, err);
 	if (r != FETCH_E_ABSENT)
 		return r;
 	add_task(job, task);

@@ -139,7 +139,48 @@ static int copy_fetched(const struct build_input *input, const struct plan_copy 
 	return copy_feed(tree_feed_file(&file), root, &own, err);
 }
 
-static int copy_remote(const struct build_step *step, int root,
+/* ---- repositories ---- */
+
+static bool is_git_dir(const void *arg, struct str path, const bool *parent, bool *state)
+{
+	size_t slash = str_rfind(path, '/');
+	struct str name = slash < path.n ? str_from_index(path, slash + 1) : path;
+
+	(void)arg;
+	state[0] = (parent && parent[0]) || str_is(name, ".git");
+	return state[0];
+}
+
+/* Without --keep-git-dir those of submodules, which lead nowhere now, are left out as well. */
+static void tell_submodules(
+	struct build *b, const struct build_step *step, const struct build_input *input)
+{
+	const struct build_event event = {.kind = BUILD_STEP_LOG,
+		.step = step->number,
+		.text = STR("the repository has submodules, which come only with "
+			    "?submodules=true\n")};
+
+	if (input->remote->git->submodules == PLAN_UNSET &&
+		faccessat(input->fd, ".gitmodules", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		build_emit(b, &event);
+}
+
+static int copy_repository(const struct build_input *input, int root,
+	const struct tree_copy_options *options, struct err *err)
+{
+	const struct plan_git *git = input->remote->git;
+	cleanup(tree_selection_free) struct tree_selection *selection = NULL;
+	struct tree_select_options select = {.place = "the repository"};
+	struct tree_copy_options own = *options;
+
+	own.unpacker = NULL;
+	if (git->keep_git_dir != PLAN_ON)
+		select.ignore = (struct tree_filter){.states = 1, .matches = is_git_dir};
+	int r = tree_select(input->fd, &git->subdir, 1, &select, &selection, err);
+	return r < 0 ? r : copy_feed(tree_feed_local(selection), root, &own, err);
+}
+
+static int copy_remote(struct build *b, const struct build_step *step, int root,
 	const struct tree_copy_options *options, struct err *err)
 {
 	int r = 0;
@@ -148,6 +189,11 @@ static int copy_remote(const struct build_step *step, int root,
 		const struct build_input *input = &step->inputs[i];
 		if (!input->remote)
 			continue;
+		if (input->remote->git) {
+			tell_submodules(b, step, input);
+			r = copy_repository(input, root, options, err);
+			continue;
+		}
 		r = check_dest(step->op->copy, root, err);
 		if (r == 0)
 			r = copy_fetched(input, step->op->copy, root, options, err);
@@ -185,7 +231,7 @@ int step_copy(struct build *b, const struct build_step *step, int root, struct e
 	if (r == 0)
 		r = copy_paths(b, step, root, &options, err);
 	if (r == 0)
-		r = copy_remote(step, root, &options, err);
+		r = copy_remote(b, step, root, &options, err);
 	if (r == 0 && copy->file_count)
 		r = copy_heredocs(copy, root, &options, err);
 	return r;

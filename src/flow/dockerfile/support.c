@@ -17,20 +17,6 @@ static struct span flag_span(const struct command *c, const char *name)
 
 static const struct span nowhere;
 
-static struct span source_span_of(
-	const struct command *c, const struct plan_op *op, enum plan_path_kind kind)
-{
-	for (size_t i = 0; op->copy && i < op->copy->source_count; i++)
-		if (op->copy->sources[i].kind == kind)
-			return c->is_trigger ? c->ins->span : op->copy->sources[i].span;
-	return nowhere;
-}
-
-static struct span find_git(const struct command *c, const struct plan_op *op)
-{
-	return source_span_of(c, op, PLAN_GIT);
-}
-
 static struct span find_insecure(const struct command *c, const struct plan_op *op)
 {
 	return op->run && op->run->insecure ? flag_span(c, "security") : nowhere;
@@ -60,7 +46,6 @@ static const struct {
 	find_fn *find;
 	const char *remedy;
 } unsupported[] = {
-	{"ADD of a git repository", find_git, "clone it in a RUN step"},
 	{"RUN --device", find_device, "builds have no devices"},
 	{"RUN --mount=type=ssh", find_ssh, "use --mount=type=secret"},
 	{"RUN --network=host", find_host_network,

@@ -260,8 +260,10 @@ static void copies_that_make_no_sense_are_refused(void **state)
 		{"ADD --checksum=sha256:00 https://x/y /z",
 			"2:5: --checksum: sha256:00 is not sha256: and 64 hexadecimal digits"},
 		{"ADD https://x/.. /z", "2:5: https://x/.. is not a URL of a file"},
-		{"ADD a git://x/y /z",
-			"2:7: ADD of a git repository is not supported yet: clone it in a RUN step"},
+		{"ADD a https://x/y.git#-b /z", "2:7: not the name of a git ref: \"-b\""},
+		{"ADD --checksum=xyz git://x/y /z",
+			"2:5: --checksum: xyz is not the beginning of a commit (7 or more "
+			"hexadecimal digits)"},
 		{"COPY --exclude=x[ a b", "2:6: the pattern x[ is malformed"},
 		{"ADD --exclude=! a b", "2:5: the pattern ! names nothing to except"},
 		{"COPY --parents a/./b[ c", "2:16: the pattern a/./b[ is malformed"},

@@ -64,7 +64,8 @@ must_use int fetch_find(
 struct fetch_options {
 	const char *ca_bundle;				 /* path, or NULL */
 	const char *http_proxy, *https_proxy, *no_proxy; /* NULL: none */
-	uint64_t max_bytes; /* of one file, of all a repository sends; 0: no limit */
+	uint64_t max_bytes;				 /* of one file; 0: no limit */
+	const char *scratch; /* a directory of this mount namespace's own, for git */
 	/* Now and then while bytes come. total 0: not known. May be NULL. */
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
@@ -84,5 +85,36 @@ struct fetch_url {
  */
 must_use int fetch_url(int dir, const struct fetch_options *options, const struct fetch_url *what,
 	struct fetch_file *ret, struct err *err);
+
+/* ---- Repositories ---- */
+
+enum { FETCH_COMMIT_SIZE = 65 };
+
+struct fetch_git {
+	const char *url;
+	const char *ref;      /* "": the remote's HEAD */
+	const char *checksum; /* what the commit has to begin with, else ERR_FAILED; or "" */
+	bool is_commit;	      /* ref is one */
+	bool submodules;      /* with all of them, or none */
+	bool keep_git_dir;
+	/* Value of the header Authorization for the URL's host, by HTTP; or NULL. A secret. */
+	const char *authorization;
+};
+
+/*
+ * All of these run git in a jail: no files but programs and the repository, no capabilities,
+ * limits. Needs the right to mount; the mounts stay until the mount namespace ends. Whatever
+ * git fails of is ERR_FAILED with its reason.
+ */
+
+/* Which commit the ref is now. */
+must_use int fetch_git_resolve(const struct fetch_options *options, const struct fetch_git *what,
+	char commit[static FETCH_COMMIT_SIZE], struct err *err);
+/* Bring the commit, which has to be what the ref is, laid out as files (modes 644 and 755). */
+must_use int fetch_git(int dir, const struct fetch_options *options, const struct fetch_git *what,
+	const char *commit, struct err *err);
+/* What is kept of it: 0 with the directory, FETCH_E_ABSENT or < 0. */
+must_use int fetch_git_find(
+	int dir, const struct fetch_git *what, const char *commit, int *ret_tree, struct err *err);
 
 #endif

@@ -28,4 +28,9 @@ bool url_record_parse(struct str bytes, struct url_record *ret);
 /* Seconds since 1970 of an HTTP date (RFC 9110, IMF-fixdate); false when it is none. Pure. */
 bool http_date_parse(struct str text, int64_t *ret);
 
+/* ---- git.c ---- */
+
+/* The commit of a ref in the output of git ls-remote; false when it is not there. Pure. */
+bool git_pick_ref(struct str listing, const char *ref, char commit[static FETCH_COMMIT_SIZE]);
+
 #endif
