@@ -177,31 +177,40 @@ static int read_proxy(struct loader *l, const struct key *key, struct str text, 
 	return 0;
 }
 
+static bool take_size(struct str text, uint64_t *ret)
+{
+	*ret = 0;
+	return is_none(text) || parse_size(text, ret);
+}
+
+static int refuse_size(struct loader *l, const struct key *key, struct str text, struct err *err)
+{
+	(void)refuse(l, err, "%s: \"%.*s\" is not a size", key->name, STR_ARG(str_head(text, 64)));
+	return err_hint_add(err, "write a number with its unit: 512MiB, 8GiB; or none");
+}
+
 static int read_bytes(struct loader *l, const struct key *key, struct str text, struct err *err)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes;
 
-	if (!is_none(text) && !parse_size(text, &bytes)) {
-		(void)refuse(l, err, "%s: \"%.*s\" is not a size", key->name,
-			STR_ARG(str_head(text, 64)));
-		return err_hint_add(err, "write a number with its unit: 512MiB, 8GiB; or none");
-	}
+	if (!take_size(text, &bytes))
+		return refuse_size(l, key, text, err);
 	*(uint64_t *)place_of(l, key) = bytes;
 	return 0;
 }
 
 static int read_memory(struct loader *l, const struct key *key, struct str text, struct err *err)
 {
-	int r = read_bytes(l, key, text, err);
-	uint64_t bytes = *(uint64_t *)place_of(l, key);
+	uint64_t bytes;
 
-	if (r < 0)
-		return r;
+	if (!take_size(text, &bytes))
+		return refuse_size(l, key, text, err);
 	if (bytes && bytes < LOWEST_MEMORY) {
 		(void)refuse(l, err, "%s: %llu bytes are too little for any build", key->name,
 			(unsigned long long)bytes);
 		return err_hint_add(err, "write a number with its unit: 512MiB, 8GiB; or none");
 	}
+	*(uint64_t *)place_of(l, key) = bytes;
 	return 0;
 }
 
