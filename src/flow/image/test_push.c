@@ -60,10 +60,11 @@ static int pack(void *arg, const struct image_record *r, size_t layer,
 	return fails ? err_set(err, ERR_FAILED, "a file named .wh.x") : 0;
 }
 
-static void remember(void *arg, const struct image_record *r, size_t layer,
-	const struct image_layer_facts *facts)
+static int remember(void *arg, const struct image_record *r, size_t layer,
+	const struct image_layer_facts *facts, struct err *err)
 {
-	(void)arg, (void)r, (void)layer, (void)facts;
+	(void)arg, (void)r, (void)layer, (void)facts, (void)err;
+	return 0;
 }
 
 static struct digest origin_of_layer(size_t layer)
