@@ -48,6 +48,9 @@ bool net_explain(CURLcode code, const char *cause, const struct net_place *place
 		hint = results[i].hint;
 		break;
 	}
+	/* libcurl speaks of what it would have done next. */
+	if (code == CURLE_SEND_FAIL_REWIND)
+		cause = "the connection broke off while something was sent";
 	net_url_shown(place->url, &shown);
 	if (code == CURLE_SSL_CACERT_BADFILE && place->ca_bundle)
 		(void)err_set(err, kind, "certificate file %s cannot be read", place->ca_bundle);

@@ -48,7 +48,7 @@ struct transfer {
 	int64_t waited;
 	uint64_t waited_bytes;
 	curl_off_t sent; /* of the body, as last seen */
-	uint64_t read;	 /* of body_fd, handed to libcurl */
+	uint64_t read;	 /* of the body, handed to libcurl */
 	char cause[CURL_ERROR_SIZE];
 };
 
@@ -310,52 +310,48 @@ static void set_request(struct transfer *t, struct curl_slist *headers)
 	}
 }
 
-/* Bytes of body_fd, wherever libcurl is in them. */
+static uint64_t body_size(const struct net_request *request)
+{
+	return request->body_fd > 0 ? request->body_size : request->body.n;
+}
+
+/*
+ * The next bytes of the body. There is no way back: on a connection that broke, libcurl would
+ * send all of it once more by itself, to a peer that may have taken a part.
+ */
 static size_t on_read(char *data, size_t size, size_t count, void *arg)
 {
 	struct transfer *t = arg;
-	uint64_t left = t->request->body_size - t->read, room = size * count;
+	const struct net_request *request = t->request;
+	uint64_t left = body_size(request) - t->read, room = size * count;
+	size_t n = (size_t)(room < left ? room : left);
 
-	if (!left)
+	if (!n)
 		return 0;
-	ssize_t n = pread(t->request->body_fd, data, room < left ? room : left, (off_t)t->read);
-	if (n <= 0) {
-		t->failed = err_sys(t->err, "read what is to be sent");
-		return CURL_READFUNC_ABORT;
+	if (request->body_fd > 0) {
+		ssize_t got = pread(request->body_fd, data, n, (off_t)t->read);
+		if (got <= 0) {
+			t->failed = err_sys(t->err, "read what is to be sent");
+			return CURL_READFUNC_ABORT;
+		}
+		n = (size_t)got;
+	} else {
+		memcpy(data, request->body.p + t->read, n);
 	}
-	t->read += (uint64_t)n;
-	return (size_t)n;
-}
-
-/* The connection was found closed, and what was sent is to be sent again. */
-static int on_seek(void *arg, curl_off_t offset, int origin)
-{
-	struct transfer *t = arg;
-
-	if (origin != SEEK_SET || offset < 0)
-		return CURL_SEEKFUNC_FAIL;
-	t->read = (uint64_t)offset;
-	return CURL_SEEKFUNC_OK;
+	t->read += n;
+	return n;
 }
 
 static void set_body(struct transfer *t)
 {
 	const struct libcurl *lib = t->client->lib;
-	const struct net_request *request = t->request;
 	CURL *curl = t->client->curl;
 
-	if (request->body_fd > 0) {
-		lib->easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-		lib->easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_size);
-		lib->easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
-		lib->easy_setopt(curl, CURLOPT_READDATA, t);
-		lib->easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
-		lib->easy_setopt(curl, CURLOPT_SEEKDATA, t);
-	} else {
-		lib->easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.n);
-		lib->easy_setopt(curl, CURLOPT_POSTFIELDS, request->body.n ? request->body.p : "");
-	}
-	lib->easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+	lib->easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+	lib->easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)body_size(t->request));
+	lib->easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
+	lib->easy_setopt(curl, CURLOPT_READDATA, t);
+	lib->easy_setopt(curl, CURLOPT_CUSTOMREQUEST, t->request->method);
 	lib->easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BYTES);
 }
 

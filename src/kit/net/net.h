@@ -64,10 +64,11 @@ DEFINE_CLEANUP_VALUE(struct net_response, net_response_done);
 const char *net_header(const struct net_response *r, const char *name, size_t n);
 
 struct net_request {
-	const char *url;    /* absolute, http or https */
-	bool head;	    /* HEAD instead of GET */
-	const char *form;   /* POST of this application/x-www-form-urlencoded text, or NULL */
-	const char *method; /* "POST", "PATCH", "PUT", …: with the body below; NULL: none of them */
+	const char *url;  /* absolute, http or https */
+	bool head;	  /* HEAD instead of GET */
+	const char *form; /* POST of this application/x-www-form-urlencoded text, or NULL */
+	/* "POST", "PATCH", "PUT", …: with the body below, which is sent once; NULL: none of them */
+	const char *method;
 	struct str body;
 	int body_fd; /* > 0: the body is this file from its beginning, body_size bytes of it */
 	uint64_t body_size;
