@@ -32,6 +32,7 @@ static void copier_done(struct copier *c)
 	arena_done(&c->texts);
 	free_links(c->links);
 	free(c->levels);
+	free(c->block);
 }
 
 DEFINE_CLEANUP_VALUE(struct copier, copier_done);
@@ -277,6 +278,7 @@ int tree_copy(
 		.root = root,
 		.options = options,
 		.links = map_new(),
+		.block = xmalloc(COPIER_BLOCK),
 		.levels = xcalloc(TREE_MAX_DEPTH + 1, sizeof(struct level)),
 	};
 

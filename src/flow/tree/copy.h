@@ -30,13 +30,17 @@ struct copier {
 	bool is_dest;	    /* the current source is a file that becomes dest itself */
 	bool has_file;	    /* one did already */
 	struct buf text;    /* for errors */
+	char *block;	    /* for contents */
 };
+
+enum { COPIER_BLOCK = 64 * 1024 };
 
 /* An entry and where it goes: `name` in the directory `dir`. */
 struct target {
 	int dir;
 	const char *name;
 	const struct tree_entry *entry;
+	mode_t mode; /* regular files: to be made with */
 	int content; /* regular files; -1: empty */
 };
 

@@ -90,8 +90,7 @@ static int find_body(
 	return 0;
 }
 
-static int print_node(
-	struct digesting *d, const struct node *node, struct buf *text, struct err *err)
+static int print_node(struct digesting *d, struct node *node, struct buf *text, struct err *err)
 {
 	struct body body = {0};
 
@@ -115,6 +114,7 @@ static int print_node(
 		return 0;
 	if (find_body(d, node, &body, err) < 0)
 		return -(int)err->kind;
+	node->is_bare = !body.has_xattrs;
 	buf_add_char(text, body.has_xattrs ? 'x' : '-');
 	buf_add(text, body.digest.bytes, DIGEST_SIZE);
 	return 0;

@@ -25,6 +25,7 @@ struct node {
 	uint32_t link;
 	bool is_source;
 	bool is_socket; /* regular, empty, and never opened */
+	bool is_bare;	/* its digest was made, and it has no attributes */
 };
 
 struct tree_selection {

@@ -16,8 +16,9 @@
  *		 END:	nothing more
  *		 ERROR: i32 kind of error; text and hint, each terminated
  *
- * So never more descriptors are on their way than one message holds (the kernel counts them
- * against the user's limit), and neither side has to wait for the other but in its turn.
+ * The reader asks for the next message before it reads the one it has, so that both sides
+ * work at the same time. Never more descriptors are on their way than one message holds (the
+ * kernel counts them against the user's limit).
  */
 enum op { OP_OPEN = 1, OP_NEXT };
 enum answer { ANSWER_FILES = 1, ANSWER_END, ANSWER_ERROR };
@@ -270,6 +271,7 @@ struct socket_feed {
 	int socket;
 	uint32_t index;
 	bool opened;
+	bool is_asked; /* an answer is on its way */
 	struct message message;
 	struct str records; /* of the message, still to be read */
 	uint32_t records_left;
@@ -281,6 +283,10 @@ static void socket_free(struct tree_feed *feed)
 {
 	struct socket_feed *f = (struct socket_feed *)feed;
 
+	close_fds(&f->message);
+	/* The answer that nobody waits for any more is not the next feed's. */
+	if (f->is_asked)
+		ignored(receive_message(f->socket, &f->message, NULL));
 	close_fds(&f->message);
 	free(f->message.bytes);
 	arena_done(&f->arena);
@@ -316,6 +322,7 @@ static int check_fds(const struct message *m, struct err *err)
 	return 0;
 }
 
+/* Returns 1 when the other end is gone. */
 static int ask(struct socket_feed *f, struct err *err)
 {
 	cleanup(buf_done) struct buf text = {0};
@@ -326,12 +333,18 @@ static int ask(struct socket_feed *f, struct err *err)
 	request.bytes = text.data;
 	request.len = text.len;
 	int r = send_message(f->socket, &request, err);
+	f->opened = f->is_asked = r == 0;
+	return r;
+}
+
+static int receive(struct socket_feed *f, struct err *err)
+{
+	int r = f->is_asked ? 0 : ask(f, err);
+
 	if (r == 0)
 		r = receive_message(f->socket, &f->message, err);
-	if (r > 0)
-		return err_set(err, ERR_FAILED, "the process that reads the files has ended");
-	f->opened = true;
-	return r;
+	f->is_asked = false;
+	return r > 0 ? err_set(err, ERR_FAILED, "the process that reads the files has ended") : r;
 }
 
 /* Ask for the next message and take it apart. */
@@ -342,7 +355,7 @@ static int fill(struct socket_feed *f, struct err *err)
 	close_fds(m);
 	arena_done(&f->arena);
 	f->next_fd = 0;
-	if (ask(f, err) < 0)
+	if (receive(f, err) < 0)
 		return -(int)err->kind;
 	uint32_t kind = m->len >= 4 ? get_u32(m->bytes) : 0;
 	if (kind == ANSWER_ERROR)
@@ -354,7 +367,9 @@ static int fill(struct socket_feed *f, struct err *err)
 		return malformed(err);
 	f->records_left = get_u32(m->bytes + 4);
 	f->records = str_from_index(str_from(m->bytes, m->len), FILES_HEADER);
-	return check_fds(m, err);
+	int r = check_fds(m, err);
+	/* That the server is gone is told when what it sent is used up. */
+	return r < 0 ? r : ask(f, err) < 0 ? -(int)err->kind : 0;
 }
 
 static int socket_next(struct tree_feed *feed, struct err *err)
