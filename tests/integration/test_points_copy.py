@@ -296,3 +296,44 @@ ENTRYPOINT ["x"]
         space = make_space("FROM scratch\nCOPY README.md /\n")
         spaceport.build(space, "--build-arg", "SOURCE_DATE_EPOCH=yesterday").failed(
             1, says=["SOURCE_DATE_EPOCH", "yesterday", "seconds"])
+
+
+class TestManyFiles:
+    """A copy of many files to where nothing is yet goes past the overlay, as ADD, which may
+    have to unpack, never does: with the same result."""
+
+    LIST = ("(find . -exec stat -c '%a %u:%g %F %n' '{}' +; find . ! -path . ! -path ./srv "
+            "-exec stat -c '%Y %s %n' '{}' +; find . -type l -exec readlink '{}' +) | sort")
+
+    @pytest.mark.parametrize("steps, dest", [
+        ("RUN mkdir /srv/app && chmod 711 /srv/app && chown 3:4 /srv && touch -d @9 /srv",
+         "/srv/app"),
+        ("RUN chmod 1777 /srv", "/srv/app"),
+        ("RUN mkdir /srv/app && touch /srv/app/l", "/srv/app/"),
+        ("RUN mkdir /real && ln -s /real /srv/app", "/srv/app/"),
+        ("RUN mkdir -p /srv/app/d && touch /srv/app/d/f7 /srv/app/old", "/srv/app/"),
+    ])
+    def test_the_same_as_through_the_overlay(self, spaceport, make_space, steps, dest):
+        space = make_space(f"""
+FROM busybox:latest AS base
+RUN echo 'user:x:1000:1007::/:/bin/sh' >> /etc/passwd; mkdir -p /srv
+{steps}
+# A hidden name must stay hidden.
+RUN if rm /srv/app/l; then touch /srv/app/l/x || true; fi
+FROM base AS copied
+COPY --chown=user tree {dest}
+FROM base AS added
+ADD --chown=user tree {dest}
+FROM busybox:latest
+COPY --from=copied --parents /srv /rea* /copied/
+COPY --from=added --parents /srv /rea* /added/
+RUN cd /copied && {self.LIST} > /1; cd /added && {self.LIST} > /2; \\
+    diff /1 /2 && grep -q f299 /1 && test -L "$(find /copied -name l)"
+""", {f"tree/d/f{number}": str(number) for number in range(300)})
+        (space / "tree/l").symlink_to("d/f1")
+        (space / "tree/d").chmod(0o750)
+        os.utime(space / "tree", (7, 7))
+        if "@9" in steps:
+            with open(space / "Dockerfile", "a", encoding="utf-8") as file:
+                file.write("RUN test $(stat -c %Y /copied/srv) = 9\n")
+        spaceport.build(space).ok()

@@ -257,7 +257,17 @@ void step_run_prepare(struct build *b);
 /* On the mounted tree `root`, whose path is `rootfs`. */
 must_use int step_run(struct build *b, const struct build_step *step, const char *rootfs, int root,
 	struct err *err);
-must_use int step_copy(struct build *b, const struct build_step *step, int root, struct err *err);
+/* Into `root`; names of --chown are those of the tree `users`. */
+must_use int step_copy(
+	struct build *b, const struct build_step *step, int users, int root, struct err *err);
+/*
+ * direct.c: into a layer, past the overlay. `root` is the tree below it. BUILD_E_INDIRECT:
+ * that has to be done in a mounted tree, and nothing was done to the layer.
+ */
+enum { BUILD_E_INDIRECT = 1 };
+bool step_may_be_direct(const struct build *b, const struct build_step *step);
+must_use int step_copy_direct(
+	struct build *b, const struct build_step *step, int root, int layer, struct err *err);
 must_use int step_workdir(const struct build_step *step, int root, struct err *err);
 
 /* ---- remote.c: sources of ADD that are elsewhere; outside of the build's box ---- */

@@ -39,7 +39,7 @@ static int work_on_tree(
 		return step_run(b, step, path, root, err);
 	if (step->op->kind == PLAN_WORKDIR)
 		return step_workdir(step, root, err);
-	return step_copy(b, step, root, err);
+	return step_copy(b, step, root, root, err);
 }
 
 /* Both errors count, the first one more. */
@@ -68,6 +68,26 @@ static int make_on_stage(struct build *b, const struct build_stage *stage,
 	return unmount_after(r, scratch, STEP_ROOT, err);
 }
 
+/* With the tree below the layer to look at, and the layer itself to write to. */
+static int make_directly(struct build *b, const struct build_stage *stage,
+	const struct build_step *step, int layer, struct err *err)
+{
+	const struct layer_chain below = {stage->chain, stage->chain_len};
+	cleanup_close int scratch = open_scratch(err);
+	cleanup_close int root = -1;
+
+	int r = scratch < 0 ? scratch : make_dir(scratch, STEP_ROOT, err);
+	if (r == 0)
+		r = layer_mount(b->layers, below, NULL, scratch, STEP_ROOT, err);
+	if (r < 0)
+		return r;
+	root = openat(scratch, STEP_ROOT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	r = root < 0 ? err_sys(err, "open " STEP_ROOT)
+		     : step_copy_direct(b, step, root, layer, err);
+	close(take_fd(&root));
+	return unmount_after(r, scratch, STEP_ROOT, err);
+}
+
 /* What COPY --link takes is the layer: no tree below it is there to be looked at. */
 static int make_layer(struct build *b, const struct build_stage *stage,
 	const struct build_step *step, struct layer_draft *draft, struct err *err)
@@ -75,8 +95,15 @@ static int make_layer(struct build *b, const struct build_stage *stage,
 	const struct layer_key name = layer_key_of(&step->key);
 	const struct layer_info info = {.kind = LAYER_STEP};
 
-	int r = step_is_linked(step) ? step_copy(b, step, layer_draft_fs(draft), err)
-				     : make_on_stage(b, stage, step, draft, err);
+	int layer = layer_draft_fs(draft);
+
+	int r = BUILD_E_INDIRECT;
+	if (step_is_linked(step))
+		r = step_copy(b, step, layer, layer, err);
+	else if (step_may_be_direct(b, step))
+		r = make_directly(b, stage, step, layer, err);
+	if (r == BUILD_E_INDIRECT)
+		r = make_on_stage(b, stage, step, draft, err);
 	if (r == 0)
 		r = layer_publish(draft, &name, &info, err);
 	return r < 0 ? r : 0;

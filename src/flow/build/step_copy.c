@@ -23,7 +23,7 @@ static int resolve_owner(
 	return r;
 }
 
-static int fill_options(const struct build_step *step, int root, struct dir_owner *owner,
+static int fill_options(const struct build_step *step, int users, struct dir_owner *owner,
 	struct tree_mode *mode, struct tree_copy_options *ret, struct err *err)
 {
 	const struct plan_op *op = step->op;
@@ -35,7 +35,7 @@ static int fill_options(const struct build_step *step, int root, struct dir_owne
 		.has_mtime = copy->has_epoch,
 		.mtime = (int64_t)(copy->has_epoch ? copy->epoch : 0) * 1000000000};
 	if (*copy->chown) {
-		r = resolve_owner(step, root, owner, err);
+		r = resolve_owner(step, users, owner, err);
 		ret->owner = owner;
 	}
 	if (r == 0 && *copy->chmod) {
@@ -216,7 +216,7 @@ static int copy_paths(struct build *b, const struct build_step *step, int root,
 		root, options, err);
 }
 
-int step_copy(struct build *b, const struct build_step *step, int root, struct err *err)
+int step_copy(struct build *b, const struct build_step *step, int users, int root, struct err *err)
 {
 	const struct plan_copy *copy = step->op->copy;
 	struct tree_copy_options options;
@@ -225,7 +225,7 @@ int step_copy(struct build *b, const struct build_step *step, int root, struct e
 	struct dir_owner owner;
 	struct tree_mode mode;
 
-	int r = fill_options(step, root, &owner, &mode, &options, err);
+	int r = fill_options(step, users, &owner, &mode, &options, err);
 	if (step->op->kind == PLAN_ADD && copy->unpack != PLAN_OFF)
 		options.unpacker = add_unpacker(b, step, options.owner, &archive, &unpacker);
 	if (r == 0)
