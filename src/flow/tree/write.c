@@ -215,7 +215,7 @@ static int write_content(struct copier *c, const struct target *t, int to, struc
 {
 	const struct tree_entry *e = t->entry;
 	struct stat st;
-	uint64_t bytes;
+	uint64_t bytes = 0;
 
 	int r = e->size < COPIER_BLOCK ? copy_small(c, t, to, &bytes, err)
 				       : file_copy(t->content, to, &bytes, err);
