@@ -98,6 +98,14 @@ def test_every_construct(spaceport, make_space, validate):
     assert child[0]["onbuild"] and child[0]["command"] == ["/bin/sh", "-ec", "echo child"]
 
 
+def test_a_host_name(spaceport, make_space, validate):
+    space = make_space("FROM scratch\nRUN x\n")
+    plan = spaceport("build", "--plan", "--json", "--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=h",
+                     space).json
+    validate(plan)
+    assert instructions(plan)[0]["hostname"] == "h"
+
+
 def test_a_plan_of_other_programs_may_have_more(schema):
     plain = json.loads((ROOT / "docs/plan.schema.json").read_text())
     plan = {"version": 1, "dockerfile": "d", "target": 0, "images": [], "more": 1, "stages": [

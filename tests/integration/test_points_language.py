@@ -119,6 +119,24 @@ def test_point_10_case_of_instructions_and_stage_names(spaceport, make_space, re
     refused("FROM scratch AS base\nFROM Base\n", "Dockerfile:2", "Base")
 
 
+def test_a_frontend_is_named_by_argument(spaceport, make_space):
+    space = make_space("# syntax=evil/x\nFROM scratch\nCOPY README.md /\n")
+    spaceport.build(space).failed(1, says=["Dockerfile:1:10", "evil/x"])
+    spaceport.build(space, "--build-arg", "BUILDKIT_SYNTAX=docker/dockerfile:1-labs").ok()
+    spaceport.build(space, "--build-arg", "BUILDKIT_SYNTAX=evil/y").failed(1, says=["evil/y"])
+
+
+def test_switches_in_arguments(build, plan, refused):
+    build(BUSYBOX + "RUN test \"$(hostname)\" = other\n",
+          "--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=other")
+    text = "FROM scratch\nRUN --mount=type=cache,target=/c x\n"
+    plain, named = plan(text)[0], plan(text, "--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=h")[0]
+    assert plain["key"] != named["key"]
+    step = plan(text, "--build-arg", "BUILDKIT_CACHE_MOUNT_NS=mine")[0]
+    assert step["mounts"][0]["id"] == "mine//c"
+    refused(text, "host name", args=("--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=a b"))
+
+
 # ---- Variables and arguments ----
 
 def test_point_11_pairs_of_one_env_see_the_old_values(plan):

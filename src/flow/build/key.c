@@ -65,6 +65,7 @@ static void add_run(struct buf *b, const struct plan_run *run)
 		add_mount(b, &run->mounts[i]);
 	add_text(b, run->script ? run->script->name : "");
 	buf_add_field(b, run->script ? run->script->body : STR(""));
+	add_text(b, run->hostname);
 }
 
 static void add_copy(struct buf *b, const struct plan_copy *copy)

@@ -135,6 +135,7 @@ static void put_run(struct json_writer *w, const struct build *b, const struct p
 	put_mounts(w, b, run);
 	json_add_text(w, "network", networks[run->network]);
 	json_add_text(w, "security", run->insecure ? "insecure" : "sandbox");
+	add_some(w, "hostname", run->hostname);
 	if (run->script) {
 		json_key(w, "script");
 		put_file(w, run->script);

@@ -293,7 +293,8 @@ struct plan_run {
 	struct plan_mount *mounts;
 	size_t mount_count;
 	enum plan_network network;
-	bool insecure; /* --security=insecure */
+	bool insecure;	      /* --security=insecure */
+	const char *hostname; /* from BUILDKIT_SANDBOX_HOSTNAME; "" when it says nothing */
 	/* A heredoc that begins with #!: to be mounted read-only, 0755, at /dev/pipes/NAME. */
 	struct plan_file *script; /* or NULL */
 };

@@ -96,6 +96,27 @@ static struct oci_list run_env(struct planner *p, struct draft *d)
 	return d->run_env;
 }
 
+static bool is_hostname(const char *name)
+{
+	enum { LONGEST = 64 }; /* of sethostname(2) */
+	size_t n =
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
+
+	return !name[n] && n <= LONGEST;
+}
+
+static int take_hostname(
+	struct planner *p, const struct command *c, struct plan_run *run, struct err *err)
+{
+	const char *name = table_get(&p->build_args, STR("BUILDKIT_SANDBOX_HOSTNAME"));
+
+	run->hostname = name ? name : "";
+	if (is_hostname(run->hostname))
+		return 0;
+	return command_error(err, ERR_INPUT, c, c->ins->span,
+		"BUILDKIT_SANDBOX_HOSTNAME=%s is not a host name", name);
+}
+
 int run_step(struct planner *p, size_t stage, const struct command *c, struct plan_op *op,
 	struct err *err)
 {
@@ -112,5 +133,7 @@ int run_step(struct planner *p, size_t stage, const struct command *c, struct pl
 	run->network = network_of(c->ins);
 	run->insecure = str_is(instruction_value(c->ins, "security"), "insecure");
 	op->created_by = created_by(p, d, &run->argv);
+	if ((failed = take_hostname(p, c, run, err)))
+		return failed;
 	return mounts_parse(p, stage, c, run, err);
 }
