@@ -254,6 +254,10 @@ def find(value, key):
     return None
 
 
+def is_sanitized(binary):
+    return b"__asan_init" in Path(binary).read_bytes()
+
+
 def holds(path, needle):
     """Whether a file's bytes have `needle`, read in pieces that overlap."""
     with open(path, "rb") as file:

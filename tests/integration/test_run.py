@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from program import is_sanitized
 
 WEB = """FROM busybox:latest
 COPY www /www
@@ -197,10 +198,6 @@ def resident_kib(process):
         return 0
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return int(status.split("VmRSS:")[1].split()[0]) + sum(map(resident_kib, children))
-
-
-def is_sanitized(binary):
-    return b"__asan_init" in Path(binary).read_bytes()
 
 
 @pytest.mark.may_skip

@@ -240,6 +240,15 @@ static void forget(struct schedule *s, struct worker *w)
 
 /* ---- the scheduler ---- */
 
+/* What it told before it was killed: what it was at. */
+static void hear_last(struct worker *w)
+{
+	struct report report;
+
+	while (recv(w->reports, &report, sizeof(report), MSG_DONTWAIT) == (ssize_t)sizeof(report))
+		w->step = report.kind == STEP_STARTED ? report.step : 0;
+}
+
 static void cancel_others(struct schedule *s)
 {
 	for (size_t i = 0; i < s->b->server_count; i++) {
@@ -247,6 +256,7 @@ static void cancel_others(struct schedule *s)
 		if (!w->stage)
 			continue;
 		sandbox_box_kill(&w->box);
+		hear_last(w);
 		const struct build_event event = {.kind = BUILD_STEP_CANCELLED, .step = w->step};
 		if (w->step)
 			build_emit(s->b, &event);
