@@ -95,7 +95,8 @@ class Process:
         leaks.started.add(popen.pid)
         self.lines, self.story = [], []
         self.threads = [threading.Thread(target=self.collect, args=pair, daemon=True)
-                        for pair in ((popen.stdout, self.lines), (popen.stderr, self.story))]
+                        for pair in ((popen.stdout, self.lines), (popen.stderr, self.story))
+                        if pair[0]]
         for thread in self.threads:
             thread.start()
 
@@ -196,15 +197,25 @@ class Program:
         return ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
                 f'{prepare}\nexec {drop} "$@"', "sh", *command]
 
-    def start(self, *args, cwd=None, env=None, prepare=None):
+    def popen(self, args, cwd=None, env=None, prepare=None, **how):
         other = {}
         if not prepare and self.account.uid != os.geteuid():
             other = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
-        return Process(subprocess.Popen(
+        return subprocess.Popen(
             self.command(args, prepare), cwd=cwd or self.folder / "home",
-            env=self.environment(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, errors="surrogateescape",
-            start_new_session=True, **other))
+            env=self.environment(env), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            start_new_session=True, **how, **other)
+
+    def start(self, *args, stdout=subprocess.PIPE, **how):
+        return Process(self.popen(args, stdout=stdout, text=True, errors="surrogateescape", **how))
+
+    def bytes(self, *args, timeout=300):
+        """What a command that must succeed writes to its stdout, a pipe, as bytes."""
+        popen = self.popen(args, stdout=subprocess.PIPE)
+        leaks.started.add(popen.pid)
+        out, err = popen.communicate(timeout=timeout)
+        assert popen.returncode == 0, err.decode(errors="replace")
+        return out
 
     def __call__(self, *args, timeout=300, **how):
         return self.start(*args, **how).wait(timeout)
