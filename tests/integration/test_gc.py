@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from file_server import FileServer
 
 BIG = "RUN dd if=/dev/urandom of=/big bs=1M count={mb} 2>/dev/null\n"
 
@@ -316,6 +317,30 @@ class TestDf:
                  for name in image["names"]}
         assert sizes["docker.io/library/one:latest"] >= \
             sizes["docker.io/library/busybox:latest"] + (2 << 20)
+
+    def test_what_add_fetched(self, fresh_spaceport, make_space):
+        """It is told, and goes with --all only."""
+        as_host = {"SPACEPORT_BUILD_FETCH_NETWORK": "host"}
+        with FileServer() as server:
+            server.files = {"/big": os.urandom(2 << 20)}
+            space = make_space(f"FROM busybox:latest\nADD {server.url}/big /big\n")
+            fresh_spaceport.build(space, env=as_host).ok()
+            assert usage(fresh_spaceport)["downloads"]["size"] >= 2 << 20
+            assert "download" not in kinds(collect(fresh_spaceport))
+            assert "download" in kinds(collect(fresh_spaceport, "--all", "--dry-run"))
+            assert "download" in kinds(collect(fresh_spaceport, "--all"))
+            assert usage(fresh_spaceport)["downloads"]["size"] < 1 << 20
+            assert fresh_spaceport.build(space, env=as_host).image
+
+    def test_runs_that_have_ended(self, fresh_spaceport, make_space):
+        space = make_space('FROM busybox:latest\nCMD ["httpd", "-f", "-p", "7860", "-h", "/"]\n')
+        with fresh_spaceport.space(space):
+            fresh_spaceport("gc", "--all").ok()
+            assert len(fresh_spaceport("ps", "--json").json) == 1
+        fresh_spaceport("gc").ok()
+        assert len(fresh_spaceport("ps", "--all", "--json").json) == 1
+        fresh_spaceport("gc", "--all").ok()
+        assert fresh_spaceport("ps", "--all", "--json").json == []
 
     def test_an_empty_store(self, fresh_spaceport):
         assert usage(fresh_spaceport)["images"]["total"] == 0

@@ -139,6 +139,8 @@ static int gc_main(struct invocation *inv, struct err *err)
 		r = store_open(&settings, &store, err);
 	if (r == 0)
 		r = interrupt_watch(1, &gc.cancel_fd, err);
+	if (r == 0 && !gc.dry_run)
+		r = run_sweep(&settings, gc.all ? 0 : KEPT_RUNS, err);
 	return r < 0 ? r : collect(inv, store, &gc, err);
 }
 

@@ -59,9 +59,6 @@ static int remove_image(const struct space_tools *tools, const char *image, stru
 	return 0;
 }
 
-/* So many runs that have ended are kept for `logs` and `ps -a`. */
-enum { KEPT_RUNS = 20 };
-
 /* What killed runs left goes before the next one starts; a fault in that is no reason not to. */
 static void sweep(const struct space_tools *tools)
 {

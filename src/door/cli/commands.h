@@ -130,6 +130,9 @@ must_use int space_start(const struct space_tools *tools, const struct space_wis
 /* "My Space" → "spaceport.local/my-space:latest": what the image of a folder is called. */
 const char *space_image_name(struct arena *a, const char *name);
 
+/* So many runs that have ended are kept for `logs` and `ps -a`. */
+enum { KEPT_RUNS = 20 };
+
 /* ---- Collecting after a build ---- */
 
 /* When everything is told: closes stdout, and takes some seconds at most. */

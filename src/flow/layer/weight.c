@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { BLOCK = 512, META_BLOCKS = 8 }; /* a meta file takes a page */
+enum { BLOCK = 512 };
 
 static int by_inode(const void *a, const void *b)
 {
@@ -107,14 +107,22 @@ void weight_forget(const struct layer_store *store, const struct layer_key *key)
 	memo_remove(store, buf_str(&name));
 }
 
-/* The layer's own directory and its meta file. */
+/* The layer's own directory, and the files beside its tree. */
 static uint64_t overhead(const struct layer_store *store, const struct layer_key *key)
 {
+	cleanup_close int dir = openat(store->places[PLACE_LAYERS], key->hex,
+		O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_closedir DIR *list = dir < 0 ? NULL : list_open(dir, NULL);
+	const char *name;
 	struct stat st;
 
-	if (fstatat(store->places[PLACE_LAYERS], key->hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (!list || fstat(dir, &st) < 0)
 		return 0;
-	return ((uint64_t)st.st_blocks + META_BLOCKS) * BLOCK;
+	uint64_t blocks = (uint64_t)st.st_blocks;
+	while ((name = list_next(list)))
+		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
+			blocks += (uint64_t)st.st_blocks;
+	return blocks * BLOCK;
 }
 
 static int weigh_anew(struct layer_store *store, struct arena *a, const struct layer_key *key,

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/fields.h"
+#include "fetch/fetch.h"
 #include "os/clock.h"
 #include "os/dir.h"
 #include "os/lock.h"
@@ -255,6 +256,45 @@ static int sweep_downloads(
 	return r;
 }
 
+static uint64_t weigh_downloads(const struct job *job)
+{
+	cleanup(arena_done) struct arena a = {0};
+	cleanup_close int dir = -1;
+	struct layer_weight weight = {0};
+
+	if (fetch_open(job->store->dir, &dir, NULL) != 0 ||
+		layer_weigh_tree(dir, &a, &weight, NULL) < 0)
+		return 0;
+	return weight.disk;
+}
+
+/*
+ * What ADD fetched has a limit of its own, which builds see to: here all of it goes, or nothing.
+ * Neither does while a build uses it.
+ */
+static int drop_fetched(const struct job *job, uint64_t *ret_bytes, struct err *err)
+{
+	enum { NOTHING_FITS = 1 };
+	cleanup_close int dir = -1;
+	uint64_t before = weigh_downloads(job);
+
+	*ret_bytes = 0;
+	if (!job->gc->all || before == 0)
+		return 0;
+	int r = job->gc->dry_run ? 0 : fetch_open(job->store->dir, &dir, err);
+	if (r == 0 && !job->gc->dry_run)
+		r = fetch_trim(dir, NOTHING_FITS, err);
+	if (r < 0)
+		return r;
+	uint64_t after = weigh_downloads(job);
+	*ret_bytes = job->gc->dry_run ? before : after < before ? before - after : 0;
+	const struct store_item item = {
+		.kind = STORE_DOWNLOAD, .name = "downloads of ADD", .bytes = *ret_bytes};
+	if (*ret_bytes)
+		tell_item(job, &item);
+	return 0;
+}
+
 static uint64_t weigh_trash(const struct job *job)
 {
 	cleanup(arena_done) struct arena a = {0};
@@ -283,7 +323,7 @@ static int collect_in_box(void *arg, struct sandbox_channel *channel, struct err
 	struct job *job = arg;
 	cleanup(layer_store_close) struct layer_store *layers = NULL;
 	cleanup(image_store_free) struct image_store *images = NULL;
-	uint64_t gain = 0, downloads = 0, freed = 0;
+	uint64_t gain = 0, downloads = 0, fetched = 0, freed = 0;
 
 	job->channel = channel;
 	if (job->gc->is_automatic)
@@ -293,15 +333,17 @@ static int collect_in_box(void *arg, struct sandbox_channel *channel, struct err
 		r = choose_and_drop(job, layers, images, &gain, err);
 	if (r == 0)
 		r = sweep_downloads(job, images, &downloads, err);
+	if (r == 0)
+		r = drop_fetched(job, &fetched, err);
 	if (r == 0 && job->gc->dry_run) {
-		tell_total(job, gain + downloads + weigh_trash(job));
+		tell_total(job, gain + downloads + fetched + weigh_trash(job));
 		return 0;
 	}
 	if (r == 0)
 		r = layer_sweep(layers, job->now - MEMO_AGE, err);
 	if (r == 0)
 		r = layer_empty_trash(layers, &freed, err);
-	tell_total(job, freed + downloads);
+	tell_total(job, freed + downloads + fetched);
 	return r;
 }
 

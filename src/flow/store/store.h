@@ -236,7 +236,8 @@ struct store_item {
 struct store_gc {
 	/*
 	 * What it takes for granted: only what no lease names. `all`: also images with a name that
-	 * were pulled, what newest builds of contexts use, caches, every interrupted download.
+	 * were pulled, what newest builds of contexts use, caches, every interrupted download, what
+	 * ADD fetched.
 	 */
 	bool all;
 	/*
