@@ -45,11 +45,27 @@ static int make_fs(struct layer_cache *c, const struct layer_cache_options *o, s
 		fchownat(c->home, name, o->uid, o->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
 		fchmodat(c->home, name, o->mode, 0) < 0)
 		return err_sys(err, "make cache of %u:%u, mode %04o", o->uid, o->gid, o->mode);
+	if (o->fill) {
+		cleanup_close int fd =
+			openat(c->home, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 || o->fill(o->arg, fd, err) < 0) {
+			ignored(trash_move(c->store, c->home, name, NULL));
+			return fd < 0 ? err_sys(err, "open cache") : err_wrap(err, "fill cache");
+		}
+	}
 	if (renameat2(c->home, name, c->home, LAYER_FS, RENAME_NOREPLACE) == 0)
 		return 0;
 	int r = errno == EEXIST ? 0 : err_sys(err, "make cache");
-	(void)unlinkat(c->home, name, AT_REMOVEDIR); /* somebody else was first */
+	ignored(trash_move(c->store, c->home, name, NULL)); /* somebody else was first */
 	return r;
+}
+
+int cache_note(const struct layer_cache *c, const char *what, struct err *err)
+{
+	cleanup_close int fd =
+		openat(c->home, what, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	return fd < 0 ? err_sys(err, "note that the cache is %s", what) : 0;
 }
 
 static int open_fs(struct layer_cache *c, const struct layer_cache_options *o, struct err *err)
@@ -126,7 +142,10 @@ static int try_open(struct layer_cache *c, struct str id, const struct layer_cac
 		return r;
 	c->is_alone = is_alone;
 	note_use(c, id);
-	return open_fs(c, o, err);
+	r = cache_mark(c->store, c->name, err);
+	if (r == 0)
+		r = open_fs(c, o, err);
+	return r < 0 || !is_alone ? r : watch_recover(c, err);
 }
 
 int layer_cache_open(struct layer_store *store, struct str id,
@@ -158,6 +177,10 @@ void layer_cache_close(struct layer_cache *cache)
 		return;
 	/* Whoever forgot to: the draft's end would take the cache with it. */
 	(void)graft_end(cache, NULL);
+	/* A sync may have come between: what was written since then is not on disk. */
+	if (cache->fs >= 0)
+		ignored(cache_mark(cache->store, cache->name, NULL));
+	watch_free(cache->watch);
 	int fds[] = {cache->fs, cache->home, cache->lock};
 	for (size_t i = 0; i < array_size(fds); i++) {
 		if (fds[i] >= 0)

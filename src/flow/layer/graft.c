@@ -144,12 +144,16 @@ int layer_cache_graft(
 	cleanup(dir_place_done) struct dir_place to = DIR_PLACE_NONE;
 	struct err local = {0};
 
+	if (cache_is(cache, CACHE_EDITED))
+		return LAYER_E_BUSY;
 	path += strspn(path, "/");
 	int r = find_spot(draft->dir, path, &to, &local);
 	if (r == 0)
 		r = check_empty(&to, path, &local);
 	if (r == 0)
 		r = be_alone(cache, &local);
+	if (r == 0)
+		r = cache_note(cache, CACHE_LINKED, &local);
 	if (r == 0) {
 		cache->draft_dir = fcntl(draft->dir, F_DUPFD_CLOEXEC, 0);
 		cache->path = xstrdup(path);

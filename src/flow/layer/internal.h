@@ -103,6 +103,8 @@ must_use int drop_with_children(struct layer_store *store, struct map *seeds, st
 /* Read the mark of a layer: false when there is none. */
 bool mark_read(const struct layer_store *store, const char *key, char boot[static BOOT_SIZE]);
 must_use int mark_set(const struct layer_store *store, const char *key, struct err *err);
+/* The same for a cache; after a crash of the machine it starts empty. */
+must_use int cache_mark(const struct layer_store *store, const char *name, struct err *err);
 
 /* ---- Forgetting what is known of a layer that goes ---- */
 

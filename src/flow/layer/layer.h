@@ -446,6 +446,9 @@ struct layer_cache_options {
 	mode_t mode;		    /* of a new directory */
 	uid_t uid;
 	gid_t gid;
+	/* Gives a new directory its first content, before anybody sees it; NULL: it is empty. */
+	int (*fill)(void *arg, int dirfd, struct err *err);
+	void *arg;
 };
 
 struct layer_cache;
@@ -483,12 +486,31 @@ must_use int layer_cache_drop(struct layer_store *store, const char *name, struc
  * clones between it and the rest of the tree work, and take it out again. The draft is not
  * mounted at either time. At `path` the upper directory must hold an empty directory, which
  * is there again afterwards, with no link on the way to it: one that is made through the
- * mounted tree is so. Needs the cache to itself: LAYER_E_BUSY else. After a crash
- * the next LAYER_WRITE open puts it back.
+ * mounted tree is so. Needs the cache to itself: LAYER_E_BUSY else, and for a cache that
+ * was found to be edited in place. After a crash the next LAYER_WRITE open puts it back.
  */
 must_use int layer_cache_graft(
 	struct layer_cache *cache, struct layer_draft *draft, const char *path, struct err *err);
 must_use int layer_cache_ungraft(struct layer_cache *cache, struct err *err);
+
+/*
+ * Files of a cache that was grafted can be files of published layers as well, by a hard link: who
+ * writes into such a file changes those layers. Around a step that may do so (one that does
+ * not get the cache grafted), layer_cache_watch() notes these files and layer_cache_verify()
+ * compares. Owner and mode are put back; layers whose content was changed are dropped with
+ * all that was made on them, and the cache is never grafted again. What a crash leaves
+ * unverified, the next layer_cache_open() that is alone verifies. Costs nothing for caches
+ * that never were grafted.
+ */
+struct layer_cache_edits {
+	size_t layers;	 /* dropped */
+	size_t restored; /* files whose owner or mode was put back */
+	char first[256]; /* name of the first edited file found in a layer; "" for none */
+};
+
+must_use int layer_cache_watch(struct layer_cache *cache, struct err *err);
+must_use int layer_cache_verify(
+	struct layer_cache *cache, struct layer_cache_edits *ret, struct err *err);
 
 /* ---- Memos ---- */
 

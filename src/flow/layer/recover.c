@@ -7,7 +7,8 @@
  * publication until a sync: a link unsynced/KEY whose target is the ID of the boot (a link,
  * because its text lies in the inode: when the name is there after a crash, the text is
  * too). A mark of another boot means doubt, and doubt about a layer is doubt about
- * everything made on it.
+ * everything made on it. A cache that was in use is marked as cache-NAME: its files are
+ * linked into layers, so torn ones would be handed on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +16,10 @@
 #include <time.h>
 
 #include "base/alloc.h"
-#include "layer/internal.h"
+#include "layer/cache.h"
 #include "os/lock.h"
+
+#define CACHE_MARK "cache-"
 
 /* ---- Marks ---- */
 
@@ -46,6 +49,34 @@ int mark_set(const struct layer_store *store, const char *key, struct err *err)
 		(void)unlinkat(dir, key, 0); /* the next try tells */
 	}
 	return err_sys(err, "mark layer %s as unsynced", key);
+}
+
+int cache_mark(const struct layer_store *store, const char *name, struct err *err)
+{
+	cleanup_free char *mark = xprintf(CACHE_MARK "%s", name);
+
+	return mark_set(store, mark, err);
+}
+
+/* The cache that a mark speaks of; NULL: it is of a layer. */
+static const char *marked_cache(const char *mark)
+{
+	size_t n = sizeof(CACHE_MARK) - 1;
+
+	return strncmp(mark, CACHE_MARK, n) == 0 ? mark + n : NULL;
+}
+
+/* A cache in use is written to after the sync as well, and keeps its mark. */
+static bool is_in_use(const struct layer_store *store, const char *mark)
+{
+	const char *cache = marked_cache(mark);
+	cleanup_close int lock = -1;
+
+	if (!cache)
+		return false;
+	cleanup_close int home = openat(
+		store->places[PLACE_CACHES], cache, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return home >= 0 && lock_take(home, CACHE_LOCK, LOCK_EXCLUSIVE, 0, &lock, NULL) != 0;
 }
 
 static bool mark_is_old(const struct layer_store *store, const char *key, int64_t age)
@@ -79,6 +110,7 @@ int layer_sync(struct layer_store *store, int64_t age, struct err *err)
 	for (size_t i = 0; i < marked.count; i++) {
 		/* What a mark of another boot speaks of, no sync repairs. */
 		if (mark_read(store, marked.items[i], boot) && strcmp(boot, store->boot) == 0 &&
+			!is_in_use(store, marked.items[i]) &&
 			unlinkat(store->places[PLACE_UNSYNCED], marked.items[i], 0) < 0 &&
 			errno != ENOENT)
 			return err_sys(err, "remove mark of layer %s", marked.items[i]);
@@ -198,20 +230,34 @@ int drop_with_children(struct layer_store *store, struct map *seeds, struct err 
 	return 0;
 }
 
+static int drop_cache(struct layer_store *store, const char *mark, struct err *err)
+{
+	int r = trash_move(store, store->places[PLACE_CACHES], marked_cache(mark), err);
+
+	if (r == 0 && unlinkat(store->places[PLACE_UNSYNCED], mark, 0) < 0 && errno != ENOENT)
+		r = err_sys(err, "remove mark of %s", mark);
+	return r;
+}
+
 static int drop_doubtful(struct layer_store *store, struct err *err)
 {
 	cleanup(map_free) struct map *seeds = map_new();
 	cleanup_closedir DIR *list = list_open(store->places[PLACE_UNSYNCED], err);
 	char boot[BOOT_SIZE];
 	const char *name;
+	int r = 0;
 
 	if (!list)
 		return err_wrap(err, "unsynced layers");
-	while ((name = list_next(list))) {
-		if (mark_read(store, name, boot) && strcmp(boot, store->boot) != 0)
+	while (r == 0 && (name = list_next(list))) {
+		if (!mark_read(store, name, boot) || strcmp(boot, store->boot) == 0)
+			continue;
+		if (marked_cache(name))
+			r = drop_cache(store, name, err);
+		else
 			(void)map_set(seeds, str_of(name), store);
 	}
-	return drop_with_children(store, seeds, err);
+	return r < 0 ? r : drop_with_children(store, seeds, err);
 }
 
 static bool is_recovered(const struct layer_store *store)

@@ -247,6 +247,150 @@ static void unfit_places_are_refused(void **state)
 	layer_discard(draft);
 }
 
+/* ---- Edits in place ---- */
+
+/* A published layer that has the cache's "wheel" by a hard link, "other" beside it. */
+static void publish_with_link(struct scratch *s, unsigned number)
+{
+	const struct layer_info info = {.kind = LAYER_STEP};
+	struct layer_draft *draft = draft_with_target(s);
+	struct layer_cache *cache = open_cache(s, STR("uv"), &shared);
+	struct layer_key key = key_number(number);
+	struct err err = {0};
+	int fs = layer_draft_fs(draft);
+
+	write_file(layer_cache_dir(cache), "wheel", "wheel");
+	assert_ok(layer_cache_graft(cache, draft, TARGET, &err), &err);
+	assert_int_equal(linkat(fs, "root/.cache/uv/wheel", fs, "installed", 0), 0);
+	assert_ok(layer_cache_ungraft(cache, &err), &err);
+	assert_ok(layer_publish(draft, &key, &info, &err), &err);
+	layer_discard(draft);
+	layer_cache_close(cache);
+}
+
+static void edited_layers_are_dropped(void **state)
+{
+	SCRATCH(state);
+	struct layer_cache_edits edits;
+	struct layer_key key = key_number(1);
+
+	publish_with_link(s, 1);
+	struct layer_cache *cache = open_cache(s, STR("uv"), &shared);
+	assert_ok(layer_cache_watch(cache, &err), &err);
+	assert_ok(layer_cache_verify(cache, &edits, &err), &err);
+	assert_int_equal(edits.layers, 0);
+	assert_true(layer_has(s->store, &key));
+	assert_ok(layer_cache_watch(cache, &err), &err);
+	write_file(layer_cache_dir(cache), "wheel", "edited");
+	assert_ok(layer_cache_verify(cache, &edits, &err), &err);
+	assert_int_equal(edits.layers, 1);
+	assert_string_equal(edits.first, "installed");
+	assert_false(layer_has(s->store, &key));
+	struct layer_draft *draft = draft_with_target(s);
+	layer_cache_close(cache);
+	cache = open_cache(s, STR("uv"), &shared);
+	assert_int_equal(layer_cache_graft(cache, draft, TARGET, &err), LAYER_E_BUSY);
+	layer_cache_close(cache);
+	layer_discard(draft);
+}
+
+/* The cached name may go after the edit: the layer's tells as well. */
+static void edits_of_removed_names_are_found(void **state)
+{
+	SCRATCH(state);
+	struct layer_cache_edits edits;
+	struct layer_key key = key_number(1);
+
+	publish_with_link(s, 1);
+	struct layer_cache *cache = open_cache(s, STR("uv"), &shared);
+	assert_ok(layer_cache_watch(cache, &err), &err);
+	write_file(layer_cache_dir(cache), "wheel", "edited");
+	assert_int_equal(unlinkat(layer_cache_dir(cache), "wheel", 0), 0);
+	assert_ok(layer_cache_verify(cache, &edits, &err), &err);
+	assert_int_equal(edits.layers, 1);
+	assert_false(layer_has(s->store, &key));
+	layer_cache_close(cache);
+}
+
+static void owner_and_mode_are_put_back(void **state)
+{
+	SCRATCH(state);
+	struct layer_cache_edits edits;
+	struct layer_key key = key_number(1);
+	struct stat st;
+
+	publish_with_link(s, 1);
+	struct layer_cache *cache = open_cache(s, STR("uv"), &shared);
+	assert_ok(layer_cache_watch(cache, &err), &err);
+	assert_int_equal(fchmodat(layer_cache_dir(cache), "wheel", 0600, 0), 0);
+	assert_int_equal(fchownat(layer_cache_dir(cache), "wheel", 7, 8, 0), 0);
+	assert_ok(layer_cache_verify(cache, &edits, &err), &err);
+	assert_int_equal(edits.layers, 0);
+	assert_int_equal(edits.restored, 1);
+	layer_cache_close(cache);
+	int layer = -1;
+	assert_ok(layer_open(s->store, &key, &layer, &err), &err);
+	assert_int_equal(fstatat(layer, "installed", &st, 0), 0);
+	close(layer);
+	assert_int_equal(st.st_mode & 07777, 0644);
+	assert_int_equal(st.st_uid, 0);
+	assert_int_equal(st.st_gid, 0);
+}
+
+static int die_while_editing(void *arg)
+{
+	struct scratch *s = arg;
+	struct layer_cache *cache = open_cache(s, STR("uv"), &shared);
+	struct err err = {0};
+
+	if (layer_cache_watch(cache, &err) != 0)
+		return 1;
+	write_file(layer_cache_dir(cache), "wheel", "edited");
+	raise(SIGKILL);
+	return 2;
+}
+
+static void edits_of_the_dead_are_found(void **state)
+{
+	SCRATCH(state);
+	struct layer_key key = key_number(1);
+
+	publish_with_link(s, 1);
+	assert_int_equal(in_child(die_while_editing, s), 256 + SIGKILL);
+	assert_true(layer_has(s->store, &key));
+	layer_cache_close(open_cache(s, STR("uv"), &locked));
+	assert_false(layer_has(s->store, &key));
+}
+
+static int fill_or_fail(void *arg, int dirfd, struct err *err)
+{
+	const char *text = arg;
+
+	if (!text)
+		return err_set(err, ERR_INPUT, "no content");
+	write_file(dirfd, "first", text);
+	return 0;
+}
+
+static void new_caches_are_filled_once(void **state)
+{
+	SCRATCH(state);
+	char text[] = "given";
+	struct layer_cache_options options = locked;
+	struct layer_cache *cache = NULL;
+
+	options.fill = fill_or_fail;
+	assert_int_equal(layer_cache_open(s->store, STR("x"), &options, &cache, &err), -ERR_INPUT);
+	options.arg = text;
+	cache = open_cache(s, STR("x"), &options);
+	assert_string_equal(read_file(layer_cache_dir(cache), "first"), "given");
+	assert_int_equal(unlinkat(layer_cache_dir(cache), "first", 0), 0);
+	layer_cache_close(cache);
+	cache = open_cache(s, STR("x"), &options);
+	assert_int_equal(count_entries(layer_cache_dir(cache), "."), 0);
+	layer_cache_close(cache);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +402,11 @@ int main(void)
 		WITH_SCRATCH(discarded_drafts_give_grafts_back),
 		WITH_SCRATCH(a_place_that_changed_gives_nothing_away),
 		WITH_SCRATCH(unfit_places_are_refused),
+		WITH_SCRATCH(edited_layers_are_dropped),
+		WITH_SCRATCH(edits_of_removed_names_are_found),
+		WITH_SCRATCH(owner_and_mode_are_put_back),
+		WITH_SCRATCH(edits_of_the_dead_are_found),
+		WITH_SCRATCH(new_caches_are_filled_once),
 	};
 
 	scratch_enter();
