@@ -23,6 +23,8 @@ const struct option_spec build_option_specs[BUILD_OPTIONS] = {
 		"the Dockerfile (DIR/Dockerfile)", NULL, COMPLETE_FILE},
 	{"no-cache", 0, OPTION_FLAG, offsetof(struct build_flags, no_cache), NULL,
 		"run every step anew", NULL, COMPLETE_NOTHING},
+	{"no-tool-cache", 0, OPTION_FLAG, offsetof(struct build_flags, no_tool_cache), NULL,
+		"leave the caches of uv, pip and npm in the image", NULL, COMPLETE_NOTHING},
 	{"platform", 0, OPTION_TEXT, offsetof(struct build_flags, platform), "OS/ARCH",
 		"what the image is for (this machine, the only one there can be)", NULL,
 		COMPLETE_NOTHING},
@@ -41,6 +43,7 @@ void build_flags_apply(
 	options->file = flags->file;
 	options->target = flags->target;
 	options->no_cache = flags->no_cache;
+	options->no_tool_cache = flags->no_tool_cache;
 	options->pull = flags->pull;
 	options->platform = flags->platform;
 	for (size_t i = 0; i < flags->build_args.count; i++)

@@ -35,13 +35,14 @@ struct build_flags {
 	struct option_list build_args, contexts;
 	const char *file;
 	bool no_cache;
+	bool no_tool_cache;
 	const char *platform;
 	unsigned progress; /* enum progress_mode */
 	bool pull;
 	const char *target;
 };
 
-enum { BUILD_OPTIONS = 8 };
+enum { BUILD_OPTIONS = 9 };
 extern const struct option_spec build_option_specs[BUILD_OPTIONS];
 
 /* Fill the options that the flags and `dir` decide; the lists are the caller's to release. */

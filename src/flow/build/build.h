@@ -71,7 +71,8 @@ struct build_options {
 	const struct build_secret *secrets;
 	size_t secret_count;
 	bool no_cache;
-	bool pull; /* ask the registry even if the name is known here */
+	bool no_tool_cache; /* uv, pip and npm keep their caches in the image */
+	bool pull;	    /* ask the registry even if the name is known here */
 	build_event_fn *on_event;
 	void *arg;
 	/* A descriptor that becomes readable when the user wants to stop; < 0 for none. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/alloc.h"
-#include "build/internal.h"
+#include "build/caches.h"
 
 static int digest_context_input(struct build *b, struct build_step *step, struct build_input *input,
 	const struct plan_mount *mount, struct err *err)
@@ -76,6 +76,8 @@ static int add_steps(struct build *b, struct build_stage *stage, struct err *err
 		struct build_step *step = &stage->steps[stage->step_count++];
 		step->op = &plan->ops[i];
 		step->number = ++b->step_count;
+		step->without_tool_cache = !build_has_tool_cache(b) && step->op->run &&
+					   tool_caches_wanted(step->op->run);
 		r = add_inputs(b, step, err);
 	}
 	return r;

@@ -57,6 +57,9 @@ struct build_step {
 	bool has_key;	   /* everything the key depends on is known */
 	struct digest key; /* of the step; its layer's name is layer_key_of() */
 	bool cached;
+	/* It would have a tool's own cache and shall not: a result of another kind. */
+	bool without_tool_cache;
+	struct step_caches *caches; /* while it is made */
 };
 
 struct build_stage {

@@ -103,6 +103,9 @@ struct digest key_of_step(const struct digest *parent, const struct build_step *
 		add_list(&text, &op->run->env);
 		add_run(&text, op->run);
 	}
+	/* Only without it, so that layers from before such caches existed are still good. */
+	if (step->without_tool_cache)
+		add_text(&text, "without tool cache");
 	if (op->copy) {
 		add_copy(&text, op->copy);
 		buf_add_u32(&text, op->copy->unpack);

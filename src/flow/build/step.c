@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
-#include "build/internal.h"
+#include "build/caches.h"
 
 /*
  * One step: the layers below it and a new upper directory are mounted, the instruction works
@@ -52,8 +52,32 @@ static int unmount_after(int r, int scratch, const char *name, struct err *err)
 	return r;
 }
 
-static int make_on_stage(struct build *b, const struct build_stage *stage,
-	const struct build_step *step, struct layer_draft *draft, struct err *err)
+static int find_caches(struct build *b, struct build_step *step, struct layer_draft *draft,
+	int scratch, struct err *err)
+{
+	cleanup_close int root =
+		openat(scratch, STEP_ROOT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (root < 0)
+		return err_sys(err, "open " STEP_ROOT);
+	return step_caches_make(b, step, draft, root, &step->caches, err);
+}
+
+/* Caches go into the upper directory while it is not mounted. */
+static int graft_caches(struct build *b, const struct build_step *step, struct layer_chain below,
+	const struct layer_upper *upper, int scratch, struct err *err)
+{
+	int r = layer_unmount(scratch, STEP_ROOT, err);
+
+	if (r == 0)
+		r = step_caches_in(step->caches, err);
+	if (r == 0)
+		r = layer_upper_reset(upper, err);
+	return r < 0 ? r : layer_mount(b->layers, below, upper, scratch, STEP_ROOT, err);
+}
+
+static int make_on_stage(struct build *b, const struct build_stage *stage, struct build_step *step,
+	struct layer_draft *draft, struct err *err)
 {
 	const struct layer_chain below = {stage->chain, stage->chain_len};
 	const struct layer_upper upper = layer_draft_upper(draft);
@@ -64,8 +88,16 @@ static int make_on_stage(struct build *b, const struct build_stage *stage,
 		r = layer_mount(b->layers, below, &upper, scratch, STEP_ROOT, err);
 	if (r < 0)
 		return r;
-	r = work_on_tree(b, step, scratch, err);
-	return unmount_after(r, scratch, STEP_ROOT, err);
+	r = step->op->kind == PLAN_RUN ? find_caches(b, step, draft, scratch, err) : 0;
+	if (r == 0 && step->caches && step_caches_have_graft(step->caches)) {
+		r = graft_caches(b, step, below, &upper, scratch, err);
+		if (r < 0)
+			return r; /* nothing is mounted any more */
+	}
+	if (r == 0)
+		r = work_on_tree(b, step, scratch, err);
+	r = unmount_after(r, scratch, STEP_ROOT, err);
+	return r == 0 && step->caches ? step_caches_out(step->caches, below, err) : r;
 }
 
 /* With the tree below the layer to look at, and the layer itself to write to. */
@@ -89,8 +121,8 @@ static int make_directly(struct build *b, const struct build_stage *stage,
 }
 
 /* What COPY --link takes is the layer: no tree below it is there to be looked at. */
-static int make_layer(struct build *b, const struct build_stage *stage,
-	const struct build_step *step, struct layer_draft *draft, struct err *err)
+static int make_layer(struct build *b, const struct build_stage *stage, struct build_step *step,
+	struct layer_draft *draft, struct err *err)
 {
 	const struct layer_key name = layer_key_of(&step->key);
 	const struct layer_info info = {.kind = LAYER_STEP};
@@ -104,6 +136,7 @@ static int make_layer(struct build *b, const struct build_stage *stage,
 		r = make_directly(b, stage, step, layer, err);
 	if (r == BUILD_E_INDIRECT)
 		r = make_on_stage(b, stage, step, draft, err);
+	step_caches_free(take_ptr(step->caches));
 	if (r == 0)
 		r = layer_publish(draft, &name, &info, err);
 	return r < 0 ? r : 0;

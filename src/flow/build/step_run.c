@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 
 #include "base/alloc.h"
-#include "build/internal.h"
+#include "build/caches.h"
 #include "os/command.h"
 #include "os/dir.h"
 
@@ -252,6 +252,7 @@ int step_run(struct build *b, const struct build_step *step, const char *rootfs,
 	for (size_t i = 0; i < op->run->argv.count; i++)
 		argv_add(&c.args, op->run->argv.items[i]);
 	fill_env(b, op->run, &user, &c.env);
+	step_caches_env(step->caches, &c.env);
 	r = run_as(b, step, &c, root, err);
 	argv_done(&c.args);
 	argv_done(&c.env);

@@ -90,7 +90,8 @@ void set_defaults(struct loader *l)
 			.pids = 4096,
 			.timeout = HOUR,
 			.fetch_size = 8 * GIB,
-			.fetch_keep = 4 * GIB},
+			.fetch_keep = 4 * GIB,
+			.tool_cache = true},
 		.store = {.budget = {.percent = 20}, .cache_budget = {.percent = 10}},
 		.network = SETTINGS_NETWORK_PASTA,
 	};

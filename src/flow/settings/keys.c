@@ -25,7 +25,7 @@ struct key {
 
 static key_reader read_path, read_file, read_bundle, read_runtime, read_subids, read_proxy,
 	read_memory, read_cpus, read_count, read_timeout, read_network, read_bytes, read_fetching,
-	read_share;
+	read_share, read_switch;
 
 #define AT(member) offsetof(struct settings, member)
 
@@ -38,6 +38,7 @@ static const struct key keys[] = {
 	{"build.parallel", read_count, AT(build.parallel), SETTINGS_MAX_PARALLEL},
 	{"build.pids", read_count, AT(build.pids), 4194304},
 	{"build.timeout", read_timeout, AT(build.timeout)},
+	{"build.tool_cache", read_switch, AT(build.tool_cache)},
 	{"ca_bundle", read_bundle, AT(ca_bundle)},
 	{"credentials", read_file, AT(credentials)},
 	{"data", read_path, AT(data)},
@@ -285,6 +286,16 @@ static int read_share(struct loader *l, const struct key *key, struct str text, 
 	}
 	*(struct settings_share *)place_of(l, key) = share;
 	return 0;
+}
+
+static int read_switch(struct loader *l, const struct key *key, struct str text, struct err *err)
+{
+	bool *on = place_of(l, key);
+
+	*on = str_is(text, "true");
+	if (*on || str_is(text, "false"))
+		return 0;
+	return refuse(l, err, "%s must be true or false, not \"%.*s\"", key->name, STR_ARG(text));
 }
 
 static int read_network(struct loader *l, const struct key *key, struct str text, struct err *err)

@@ -99,6 +99,7 @@ struct settings {
 		uint64_t fetch_size;		      /* fetch_size: bytes. Default 8GiB */
 		uint64_t fetch_keep;		      /* fetch_keep: bytes. Default 4GiB */
 		enum settings_fetching fetch_network; /* fetch_network: build (default) or host */
+		bool tool_cache; /* tool_cache: keep caches of uv, pip, npm. Default true */
 	} build;
 
 	/* store: what it keeps without being asked to. */
