@@ -12,14 +12,20 @@ package  one more small package in pyproject.toml and uv.lock: the build. As the
          the lock file as it was, so no build has been seen before.
 memory   resident memory while the Space runs, without the processes of the container: of
          `spaceport run` and of the tools it started (pasta); of dockerd with all it started
+context  a build context of 100,000 files, of which nothing changed: the build
+export   an image with one layer of 1.5 GB in 15,000 files, incompressible, to an archive on
+         disk: `docker save` and `spaceport image export`. Neither compresses. The first time:
+         nothing of the layer's archive is known before; and once more
 cold     the store is empty: pull and build. The network has been used before.
 """
 
 import os
+import shutil
 import statistics
 import sys
 import time
 
+import large
 import report
 from own import Own
 from report import Table, Target
@@ -32,6 +38,8 @@ NOTHING = (Target("≤ 10 ms", lambda ours, theirs: ours <= 0.010),
            Target("≥ 20 ×", lambda ours, theirs: theirs >= 20 * ours))
 OVERHEAD = (Target("≥ 10 ×", lambda ours, theirs: theirs >= 10 * ours),)
 COLD = (Target("≤ 0.8 of Docker's", lambda ours, theirs: ours <= 0.8 * theirs),)
+CONTEXT = (Target("≤ 0.3 s", lambda ours, theirs: ours <= 0.3),)
+EXPORT = (Target("≥ 3 ×", lambda ours, theirs: theirs >= 3 * ours),)
 RESIDENT = (Target("< 15 MB", lambda ours, theirs: ours < 15e6),)
 
 
@@ -152,6 +160,30 @@ class Bench:
             both = ([sum(getattr(part, kind) for part in side)] for side in (processes, theirs))
             self.table.add(name, *both, targets, report.megabytes)
 
+    # ---- large ----
+
+    def context(self):
+        space = large.many_files(self.folder / "context")
+        for side in (self.docker, self.spaceport):
+            say(f"first build of 100,000 files with {side.name}: "
+                f"{report.seconds(side.build(space))}")
+        times = self.rounds("100,000 files", self.chosen.runs, lambda side, i: side.build(space))
+        self.table.add("100,000 files, nothing changed: build", *times, CONTEXT)
+
+    def export(self):
+        first, again = [], []
+        for i in range(self.chosen.cold_runs):
+            space = large.big_layer(self.folder / f"layer-{i}")
+            for side in (self.docker, self.spaceport):
+                side.build(space)
+            shutil.rmtree(space.folder)
+            first.append([times[0] for times in self.rounds(
+                "export", 1, lambda side, _: side.export())])
+            again.append([times[0] for times in self.rounds(
+                "export again", 1, lambda side, _: side.export())])
+        self.table.add("export of a 1.5 GB layer", *zip(*first, strict=True), EXPORT)
+        self.table.add("… once more", *zip(*again, strict=True))
+
     # ---- cold ----
 
     def cold(self):
@@ -169,4 +201,5 @@ class Bench:
 
 
 SCENARIOS = {"nothing": Bench.nothing, "edit": Bench.edit, "package": Bench.package,
-             "memory": Bench.memory, "cold": Bench.cold}
+             "memory": Bench.memory, "context": Bench.context, "export": Bench.export,
+             "cold": Bench.cold}

@@ -2,6 +2,7 @@
 """The two that are compared, behind one interface:
 
     build(space)          seconds of a build
+    export()              seconds of writing the image built last to an archive on disk
     serve(space, text)    builds and starts: seconds until the port answers with `text`;
                           use it as a context, it stops at the end
     memory()              of its own processes, while a Space runs
@@ -37,6 +38,7 @@ class Side:
     def __init__(self, folder, mark):
         self.mark, self.folder = mark, folder / f"{self.name}-output"
         self.folder.mkdir()
+        self.archive = folder / f"{self.name}.tar"
 
     def timed(self, *command):
         self.last = clock.Running(command, self.env, self.folder)
@@ -71,6 +73,9 @@ class Docker(Side):
 
     def build(self, space):
         return self.timed(*self.build_command(TAG, space.folder))
+
+    def export(self):
+        return self.timed(DOCKER, "save", f"--output={self.archive}", TAG)
 
     @contextlib.contextmanager
     def serve(self, space, text):
@@ -122,6 +127,9 @@ class Spaceport(Side):
 
     def build(self, space):
         return self.timed(self.program, "build", "--progress=plain", f"--tag={TAG}", space.folder)
+
+    def export(self):
+        return self.timed(self.program, "image", "export", f"--output={self.archive}", TAG)
 
     @contextlib.contextmanager
     def serve(self, space, text):
