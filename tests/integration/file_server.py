@@ -2,6 +2,7 @@
 """A server of files for ADD, which misbehaves as a path says."""
 
 import hashlib
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -25,6 +26,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = self.path.split("?")[0]
+        if path.startswith("http://"):  # asked as a proxy
+            self.server.proxied.append(path)
+            path = "/" + path.split("/", 3)[3]
         self.server.requests.append(path)
         fault = getattr(self, "fault_" + path.split("/")[1].replace("-", "_"), None)
         if fault:
@@ -85,11 +89,17 @@ class Handler(BaseHTTPRequestHandler):
 class FileServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self):
+    def __init__(self, certificate=None):
+        """certificate: a PEM file with the key in it, for HTTPS."""
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
         self.files, self.requests, self.unchanged = {}, [], 0
-        self.modified, self.use_etag = MODIFIED, True
+        self.modified, self.use_etag, self.proxied = MODIFIED, True, []
         self.is_over = threading.Event()
         self.thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Git repositories, made on the spot and served over HTTP by git http-backend."""
 
+import contextlib
 import os
+import ssl
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,12 +83,24 @@ class Handler(BaseHTTPRequestHandler):
 class GitServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, root):
+    def __init__(self, root, certificate=None):
+        """certificate: a PEM file with the key in it, for HTTPS."""
         super().__init__(("127.0.0.1", 0), Handler)
         self.root = Path(root)
         self.url = f"http://127.0.0.1:{self.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
         self.requests, self.authorizations, self.wants = [], [], None
         self.thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+
+    def shutdown_request(self, request):
+        if isinstance(request, ssl.SSLSocket):
+            with contextlib.suppress(OSError):
+                request.unwrap()  # clients insist on a proper end
+        super().shutdown_request(request)
 
     def repository(self, name="r"):
         """NAME, served as URL/NAME.git."""

@@ -3,11 +3,13 @@
 
 import hashlib
 import signal
+import subprocess
 import time
 
 import pytest
 from archives import PACKERS, tar
 from file_server import MODIFIED_SECONDS, FileServer
+from git_server import GitServer
 
 FROM_BUSYBOX = "FROM busybox:latest\n"
 # The server of these tests is on the host's loopback, which builds reach only if they may.
@@ -184,3 +186,49 @@ RUN test -f /mixed/Dockerfile && test "$(cat /mixed/q)" = query && test -f /mixe
         lines = "".join(f"ADD --unpack=true {server.url}/{name} /d\nRUN test -f /d/{name}\n"
                         for name in PACKERS)
         assert build(FROM_BUSYBOX + lines).image
+
+
+@pytest.fixture
+def certificate(folder):
+    """A PEM file with a certificate of its own authority, and its key."""
+    both = folder / "own-authority.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", "key.pem", "-out", "cert.pem"], cwd=folder, check=True,
+                   capture_output=True)
+    both.write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
+    yield both
+    for name in ("key.pem", "cert.pem", both.name):
+        (folder / name).unlink()
+
+
+class TestNetworks:
+    def test_an_authority_of_ones_own(self, build, certificate):
+        (certificate.parent / "cert.pem").chmod(0o644)
+        with FileServer(certificate) as server:
+            server.files = {"/f": b"over TLS"}
+            dockerfile = FROM_BUSYBOX + f"ADD {server.url}/f /f\n"
+            build(dockerfile).failed(1, says=["Dockerfile:2", "certificate"])
+            assert build(dockerfile, env={
+                "SPACEPORT_CA_BUNDLE": str(certificate.parent / "cert.pem")}).image
+
+    def test_an_authority_of_ones_own_for_git(self, build, certificate, tmp_path):
+        (certificate.parent / "cert.pem").chmod(0o644)
+        with GitServer(tmp_path, certificate) as server:
+            server.repository().commit({"f": "over TLS"})
+            dockerfile = FROM_BUSYBOX + f"ADD {server.url}/r.git /d\n"
+            build(dockerfile).failed(1, says=["Dockerfile:2", "certificate"])
+            assert build(dockerfile, env={
+                "SPACEPORT_CA_BUNDLE": str(certificate.parent / "cert.pem")}).image
+
+    def test_a_proxy(self, build, server):
+        server.files = {"/f": b"through a proxy"}
+        env = {"SPACEPORT_HTTP_PROXY": server.url, "SPACEPORT_NO_PROXY": "none"}
+        assert build(FROM_BUSYBOX + "ADD http://files.example/f /f\n", env=env).image
+        assert server.proxied == ["http://files.example/f"]
+
+    def test_through_the_network_of_steps(self, build):
+        """A file of PyPI, from which the tests get their wheels, too."""
+        result = build(FROM_BUSYBOX + "ADD https://pypi.org/simple/six/ /page\n"
+                       "RUN grep -q six /page\n", env={"SPACEPORT_BUILD_FETCH_NETWORK": "build"})
+        assert result.image
