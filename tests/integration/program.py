@@ -241,7 +241,7 @@ class Program:
             for folder, _, files in os.walk(top):
                 for name in files:
                     path = Path(folder, name)
-                    if path.is_file() and not path.is_symlink():
+                    if not path.is_symlink() and path.is_file():
                         yield path
 
     def places_of(self, secret):

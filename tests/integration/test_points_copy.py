@@ -4,6 +4,8 @@ stages of busybox have the result of another one below /made, and test it."""
 
 import os
 import platform
+import socket
+import struct
 
 import pytest
 from program import find
@@ -32,9 +34,10 @@ def check_cases(spaceport, make_space, copy, cases, files):
 
 
 def keys(spaceport, space, *args):
-    """Key of each step, by the first words of its line in the Dockerfile."""
+    """The key of each step, in order."""
     plan = spaceport("build", "--plan", "--json", *args, space).json
-    return [step["key"] for stage in plan["stages"] for step in stage["steps"] if "key" in step]
+    return [found["key"] for stage in plan["stages"] for found in stage["instructions"]
+            if found["step"]]
 
 
 class TestParents:
@@ -189,7 +192,8 @@ COPY --from=made / /made
 RUN set -e; cd /made; for f in base zero all/f mounted ../rooted/f; do grep -qx named $f; done; \\
     ! test -e all/d || exit 1; test $(stat -c %u:%g base) = 0:0
 """, {"f": "main"})
-        args = ["--build-context", f"base={other}", "--build-context", f"docker.io/library/other={other}"]
+        args = ["--build-context", f"base={other}",
+                "--build-context", f"docker.io/library/other={other}"]
         spaceport.build(space, *args).ok()
         done = spaceport.build(space, *args).ok()
         assert "9/9 cached" in done.err or "all cached" in done.err, done.err
@@ -337,3 +341,240 @@ RUN cd /copied && {self.LIST} > /1; cd /added && {self.LIST} > /2; \\
             with open(space / "Dockerfile", "a", encoding="utf-8") as file:
                 file.write("RUN test $(stat -c %Y /copied/srv) = 9\n")
         spaceport.build(space).ok()
+
+
+class TestDestinations:
+    def test_point_28_a_directory_is_its_contents(self, spaceport, make_space):
+        check(spaceport, make_space, "COPY dir /x\nCOPY dir /y/\nCOPY dir/ /z\n",
+              ["test -f x/f", "test -f y/f", "test -f z/f", "test ! -e x/dir"], {"dir/f": "1"})
+
+    def test_point_29_several_files_need_a_directory(self, spaceport, make_space):
+        """BuildKit lets each take the place of the one before, silently; here it is refused."""
+        space = make_space("FROM scratch\nCOPY f1 f2 /x\n", {"f1": "1", "f2": "2"})
+        spaceport.build(space).failed(1, says=["Dockerfile:2", "several files", "/x/"])
+
+    def test_point_29_the_last_of_a_name_wins(self, spaceport, make_space):
+        check(spaceport, make_space, "RUN mkdir /d\nCOPY a/f b/f /d\nCOPY b/f a/f /e/\n",
+              ["grep -qx b d/f", "grep -qx a e/f"], {"a/f": "a\n", "b/f": "b\n"})
+
+    def test_point_30_the_top_keeps_its_mode_and_nested_ones_do_not(self, spaceport, make_space):
+        check(spaceport, make_space,
+              "RUN mkdir -m 700 /d && mkdir -m 1777 /d/tmp && chown 3:4 /d /d/tmp\n"
+              "COPY tree /d\n",
+              ["test $(stat -c %a:%u:%g d) = 700:3:4", "test $(stat -c %a:%u:%g d/tmp) = 755:0:0"],
+              {"tree/tmp/f": "1"})
+
+    def test_point_31_a_new_top_is_made_and_nested_ones_are_copied(self, spaceport, make_space):
+        def prepare(space):
+            (space / "tree/sub").chmod(0o711)
+            (space / "tree").chmod(0o700)
+
+        check(spaceport, make_space, "COPY tree /x/y\n",
+              ["test $(stat -c %a:%u x) = 755:0", "test $(stat -c %a:%u x/y) = 755:0",
+               "test $(stat -c %a x/y/sub) = 711"], {"tree/sub/f": "1"}, prepare=prepare)
+
+    def test_point_32_chmod_is_for_new_directories_too(self, spaceport, make_space):
+        check(spaceport, make_space,
+              "COPY --chmod=700 f /new/dir/f\nCOPY --chmod=0 f /none\n"
+              "COPY --chmod=u=rwX,go=rX tree /tree\n",
+              ["test $(stat -c %a new) = 700", "test $(stat -c %a new/dir) = 700",
+               "test $(stat -c %a new/dir/f) = 700", "test $(stat -c %a none) = 0",
+               "test $(stat -c %a tree/sub) = 755", "test $(stat -c %a tree/sub/f) = 644"],
+              {"f": "1", "tree/sub/f": "1"})
+
+    def test_point_33_links(self, spaceport, make_space):
+        def prepare(space):
+            (space / "link").symlink_to("tree/f")
+            (space / "tree/inner").symlink_to("f")
+
+        check(spaceport, make_space,
+              "RUN mkdir /real && ln -s /real /abs && ln -s ../../real /rel && "
+              "ln -s /gone/x /dangling\n"
+              "COPY link /followed\nCOPY tree /tree\nCOPY f /abs/a/f\nCOPY f /rel/b\n"
+              "COPY f /dangling/f\n",
+              ["test -f followed", "test ! -L followed", "test -L tree/inner", "test -L abs",
+               "test -f real/a/f", "test -f real/b", "test -L dangling", "test -f gone/x/f"],
+              {"f": "1", "tree/f": "2"}, prepare=prepare)
+
+    def test_point_34_a_link_that_is_named_is_followed(self, spaceport, make_space):
+        check(spaceport, make_space,
+              "RUN echo old > /target && ln -s /target /link && ln -s /later /new && "
+              "mkdir /d && ln -s /target /d/f\nCOPY f /link\nCOPY f /new\nCOPY tree /d\n",
+              ["test -L link", "grep -qx new target", "test -L new", "grep -qx new later",
+               "test ! -L d/f", "grep -qx tree d/f"], {"f": "new\n", "tree/f": "tree\n"})
+
+    def test_point_34_a_directory_does_not_replace_a_link(self, spaceport, make_space):
+        space = make_space("FROM busybox:latest\nRUN mkdir -p /u/lib && ln -s u/lib /lib\n"
+                           "COPY rootfs/ /\n", {"rootfs/lib/f": "1"})
+        spaceport.build(space).failed(1, says=["Dockerfile:3", "copy to non-directory", "/lib"])
+        (space / "Dockerfile").write_text(
+            "FROM busybox:latest\nRUN mkdir -p /x/f\nCOPY rootfs/lib /x/\n")
+        spaceport.build(space).failed(1, says=["Dockerfile:3", "/x/f"])
+
+    def test_point_34_a_directory_becomes_a_file_between_builds(self, spaceport, make_space):
+        space = make_space("FROM busybox:latest\nCOPY . /c\nRUN test -d /c/x\n", {"x/f": "1"})
+        spaceport.build(space).ok()
+        (space / "x/f").unlink()
+        (space / "x").rmdir()
+        (space / "x").write_text("file")
+        (space / "Dockerfile").write_text("FROM busybox:latest\nCOPY . /c\nRUN test -f /c/x\n")
+        spaceport.build(space).ok()
+
+
+class TestWhatIsCopied:
+    def test_point_35_sockets_and_fifos(self, spaceport, make_space):
+        def prepare(space):
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(f"{space}/tree/sock")
+            os.mkfifo(space / "tree/fifo", 0o640)
+
+        check(spaceport, make_space, "COPY tree /t\nCOPY tree/sock /s\n",
+              ["test -f t/sock", "test ! -s t/sock", "test -f s", "test -p t/fifo",
+               "test $(stat -c %a t/fifo) = 640"], {"tree/f": "1"}, prepare=prepare)
+
+    def test_point_35_devices_are_refused(self, spaceport, make_space, root_only):
+        for device in (os.makedev(1, 3), os.makedev(0, 0)):
+            space = make_space("FROM scratch\nCOPY tree /t\n", {"tree/f": "1"})
+            os.mknod(space / "tree/null", 0o20666, device)
+            spaceport.build(space).failed(1, says=["/t/null", "device"])
+            (space / "Dockerfile").write_text("FROM scratch\nCOPY --link tree /t\n")
+            spaceport.build(space).failed(1, says=["/t/null", "device"])
+
+    def test_point_36_hard_links(self, spaceport, make_space):
+        def prepare(space):
+            os.link(space / "tree/a", space / "tree/b")
+
+        check(spaceport, make_space,
+              "COPY tree /t\nCOPY tree/b /u/\nRUN test /t/a -ef /t/b && ! test /t/a -ef /u/b\n",
+              ["test t/a -ef t/b"], {"tree/a": "1"}, prepare=prepare)
+
+    def test_point_37_times_are_kept_and_not_in_the_key(self, spaceport, make_space):
+        space = make_space("FROM busybox:latest\nCOPY tree /t\n"
+                           "RUN test $(stat -c %Y /t/f) = 1000000000\n", {"tree/f": "1"})
+        os.utime(space / "tree/f", (1000000000, 1000000000))
+        spaceport.build(space).ok()
+        before = keys(spaceport, space)
+        os.utime(space / "tree/f", (1100000000, 1100000000))
+        assert keys(spaceport, space) == before
+        assert "2/2 cached" in spaceport.build(space).ok().err
+
+    def test_point_38_attributes(self, spaceport, make_space, root_only):
+        space = make_space("FROM scratch\nCOPY tree /t\n", {"tree/f": "1"})
+        before = keys(spaceport, space)
+        os.setxattr(space / "tree/f", "user.spaceport", b"1")
+        with_user = keys(spaceport, space)
+        assert with_user != before
+        os.setxattr(space / "tree/f", "security.other", b"1")
+        os.setxattr(space / "tree/f", "trusted.other", b"1")
+        assert keys(spaceport, space) == with_user
+        capability = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
+        os.setxattr(space / "tree/f", "security.capability", capability)
+        assert keys(spaceport, space) != with_user
+        spaceport.build(space).ok()
+
+    def test_point_43_exceptions_below_what_is_ignored(self, spaceport, make_space):
+        for ignored in ("docs/*\n!docs/README.md\n", "docs\n!docs/README.md\n",
+                        "**/docs\n!**/README.md\n",
+                        "docs/**\n!docs/README.md\n!docs/a/b/README.md\n"):
+            check(spaceport, make_space, "COPY . /c\n",
+                  ["test -f c/docs/README.md", "test ! -e c/docs/other", "test ! -e c/docs/a/x"],
+                  {"docs/README.md": "1", "docs/other": "2", "docs/a/x": "3",
+                   ".dockerignore": ignored})
+
+    def test_point_51_what_is_in_the_key_of_a_copy(self, spaceport, make_space):
+        space = make_space("FROM scratch\nCOPY tree /t\n", {"tree/f": "1", "tree/d/x": "",
+                                                            "tree/g": "2"})
+        (space / "tree/l").symlink_to("f")
+        seen = [keys(spaceport, space)]
+
+        def changed():
+            seen.append(keys(spaceport, space))
+            return seen[-1] not in seen[:-1]
+
+        (space / "tree/f").write_text("3")
+        assert changed(), "content"
+        (space / "tree/f").chmod(0o600)
+        assert changed(), "point 54: mode"
+        (space / "tree/f").chmod(0o4755)
+        assert changed(), "set-user-ID"
+        (space / "tree/d").chmod(0o711)
+        assert changed(), "mode of a directory"
+        (space / "tree/l").unlink()
+        (space / "tree/l").symlink_to("g")
+        assert changed(), "target of a link"
+        (space / "tree/g").rename(space / "tree/h")
+        assert changed(), "point 52: name"
+        (space / "tree/empty").mkdir()
+        assert changed(), "an empty directory"
+        (space / "tree").chmod(0o700)
+        assert not changed(), "mode of the source itself"
+        os.utime(space / "tree/f", (5, 5))
+        assert not changed(), "time"
+        (space / "tree").rename(space / "other")
+        (space / "Dockerfile").write_text("FROM scratch\nCOPY other /t\n")
+        assert not changed(), "where the source lies"
+        (space / "Dockerfile").write_text("FROM scratch\nCOPY other/f /t\n")
+        assert changed()
+        (space / "other/f").rename(space / "other/f2")
+        (space / "Dockerfile").write_text("FROM scratch\nCOPY other/f2 /t\n")
+        assert changed(), "the name of a file that is a source"
+
+    def test_point_53_what_else_is_in_the_key_of_a_copy(self, spaceport, make_space):
+        space = make_space("", {"f": "1"})
+        seen = []
+        for line in ("COPY f /t", "COPY f /t/", "COPY f /u", "COPY --chown=1 f /t",
+                     "COPY --chown=1:2 f /t", "COPY --chmod=600 f /t", "COPY --link f /t",
+                     "ADD f /t"):
+            (space / "Dockerfile").write_text(f"FROM scratch\n{line}\n")
+            seen.append(str(keys(spaceport, space)))
+        assert len(set(seen)) == len(seen)
+
+    def test_point_53_names_count_by_the_files_they_are_in(self, spaceport, make_space):
+        """Whoever `user` is, is decided by the step that wrote passwd, which is in the key."""
+        space = make_space("", {"f": "1"})
+        for uid in (5, 6):
+            (space / "Dockerfile").write_text(
+                f"FROM busybox:latest\nRUN echo 'user:x:{uid}:{uid}::/:/bin/sh' >> /etc/passwd\n"
+                f"COPY --chown=user f /f\nRUN test $(stat -c %u:%g /f) = {uid}:{uid}\n")
+            spaceport.build(space).ok()
+
+
+class TestIgnore:
+    FILES = {"a.log": "", "keep.log": "", "sub/a.log": "", "sub/deep/b.log": "", "x+y": "",
+             "#no": "", "sub/c.txt": ""}
+
+    def test_patterns(self, spaceport, make_space):
+        check(spaceport, make_space, "COPY . /c\n",
+              ["cd c", "test ! -e a.log", "test -e keep.log", "test ! -e sub/deep/b.log",
+               "test -e sub/c.txt", "test ! -e x+y", "test -e '#no'", "test ! -e Dockerfile",
+               "test ! -e .dockerignore"],
+              self.FILES | {".dockerignore": "# a comment\r\n\r\n  **/*.log  \r\n!keep.log\r\n"
+                                             "/x+y\r\n#no\r\nDockerfile\r\n.dockerignore\r\n"})
+
+    def test_the_last_line_that_matches_counts(self, spaceport, make_space):
+        check(spaceport, make_space, "COPY . /c\n",
+              ["test ! -e c/keep.log", "test -e c/sub/a.log", "test ! -e c/a.log"],
+              self.FILES | {".dockerignore": "!keep.log\n*.log\nsub\n!sub\n"})
+
+    def test_that_of_the_dockerfile_wins(self, spaceport, make_space):
+        space = make_space(None, self.FILES | {
+            "Dockerfile": None, ".dockerignore": "keep.log\n", "docker/App": "FROM busybox:latest\n"
+            "COPY . /c\nRUN test -e /c/keep.log && test ! -e /c/a.log\n",
+            "docker/App.dockerignore": "a.log\n"})
+        spaceport.build(space, "-f", space / "docker/App").ok()
+
+    def test_what_is_ignored_is_absent(self, spaceport, make_space):
+        space = make_space("FROM scratch\nCOPY a.log /\n",
+                           self.FILES | {".dockerignore": "*.log\n"})
+        spaceport.build(space).failed(1, says=["Dockerfile:2", "a.log", ".dockerignore"])
+        (space / "Dockerfile").write_text("FROM scratch\nCOPY *.log /\nCOPY sub/c.txt /\n")
+        spaceport.build(space).ok()
+
+    def test_stages_are_not_ignored(self, spaceport, make_space):
+        check(spaceport, make_space, "RUN touch /a.log\nFROM busybox:latest AS made\n"
+              "COPY --from=0 /a.log /\n", ["test -f a.log"], {".dockerignore": "*.log\n"})
+
+    def test_mistakes_have_a_place(self, spaceport, make_space):
+        for text in ("a\n!\n", "a\n[\n", "a\nb\\\n"):
+            space = make_space("FROM scratch\nCOPY README.md /\n", {".dockerignore": text})
+            spaceport.build(space).failed(1, 2, says=[".dockerignore:2"])

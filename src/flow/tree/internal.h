@@ -90,6 +90,8 @@ void tree_opener_done(struct opener *o);
 DEFINE_CLEANUP_VALUE(struct opener, tree_opener_done);
 /* The regular file or directory of a node; an error names it if it is no longer the same. */
 int tree_opener_open(struct opener *o, const struct node *node, struct err *err);
+/* The error of an entry, by its real path, that is not what it was any more. */
+int tree_changed(const struct tree_selection *s, const char *real, struct err *err);
 /* Is what fd is open on still the node? */
 int tree_node_verify(
 	const struct tree_selection *s, const struct node *node, int fd, struct err *err);

@@ -11,10 +11,10 @@ void tree_opener_done(struct opener *o)
 	o->dir = -1;
 }
 
-static int changed(const struct tree_selection *s, const struct node *node, struct err *err)
+int tree_changed(const struct tree_selection *s, const char *real, struct err *err)
 {
-	(void)err_set(err, ERR_FAILED, "%s: %s changed while the build was reading it", s->place,
-		node->real);
+	(void)err_set(
+		err, ERR_FAILED, "%s: %s changed while the build was reading it", s->place, real);
 	return err_hint(err, "build again; if a program keeps writing to the file, "
 			     "list it in .dockerignore");
 }
@@ -29,7 +29,7 @@ int tree_node_verify(
 	bool same = st.st_mode == node->mode && st.st_dev == node->dev && st.st_ino == node->ino &&
 		    stat_ns(&st.st_mtim) == node->mtime && stat_ns(&st.st_ctim) == node->changed &&
 		    (!S_ISREG(st.st_mode) || (uint64_t)st.st_size == node->size);
-	return same ? 0 : changed(s, node, err);
+	return same ? 0 : tree_changed(s, node->real, err);
 }
 
 static int enter_parent(struct opener *o, const struct node *node, size_t len)
@@ -59,7 +59,7 @@ int tree_opener_open(struct opener *o, const struct node *node, struct err *err)
 		fd = openat(o->dir, node->real[base] ? node->real + base : ".",
 			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENXIO))
-		return changed(s, node, err);
+		return tree_changed(s, node->real, err);
 	if (fd < 0) {
 		(void)err_sys(err, "%s: open %s", s->place, node->real);
 		if (err->kind == ERR_DENIED)

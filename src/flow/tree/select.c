@@ -144,6 +144,9 @@ static int add_found(const struct selecting *c, const char *real, const char *pa
 		return fd;
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, "stat %s", real);
+	/* It was no link when its path was resolved. */
+	if (S_ISLNK(st.st_mode))
+		return tree_changed(s, real, err);
 	bool is_dir = S_ISDIR(st.st_mode);
 	if (!is_dir && c->keep && c->keep->filter.matches)
 		return 0; /* nothing is below a file */
