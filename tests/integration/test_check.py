@@ -114,6 +114,8 @@ def test_a_build_looks_at_what_it_builds(spaceport, make_space):
     space = make_space("FROM scratch AS unused\nCMD x\nFROM scratch\nCOPY README.md /\n")
     assert not warnings_of(spaceport("build", space).ok())
     spaceport("build", "--check", space).failed(1)
+    spaceport("build", "--check", "--target", "1", space).ok()
+    spaceport("build", "--check", "--target", "unused", space).failed(1)
 
 
 def test_error_true_fails_the_build(spaceport, make_space):

@@ -265,10 +265,14 @@ int build_check(const struct settings *settings, const struct build_options *opt
 		return r;
 	struct lint_options lint_options = options_of(&b);
 	lint_options.base = find_base;
+	int planned = build_make_plan(&b, &build_error);
+	/* Without a target all stages count, as in docker. */
+	if (planned == 0 && options->target)
+		lint_options.plan = &b.plan;
 	r = lint(&b.arena, &b.file, &lint_options, &found, err);
 	if (r < 0)
 		return r;
-	r = build_make_plan(&b, &build_error);
+	r = planned;
 	if (json)
 		print_json(&b.file.source, &found, &build_error, ret);
 	else
