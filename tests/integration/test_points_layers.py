@@ -94,7 +94,8 @@ class TestWhiteouts:
 
     @pytest.mark.parametrize("name", [".wh.", "a/.wh."])
     def test_point_55_of_nothing_is_refused(self, spaceport, layout, name):
-        spaceport("image", "import", layout(archives.tar((name, b"")))).failed(1, 2, says=[name, "whiteout"])
+        bad = layout(archives.tar((name, b"")))
+        spaceport("image", "import", bad).failed(1, 2, says=[name, "whiteout"])
 
     def test_point_56_they_hide_lower_layers_only(self, look):
         below = archives.tar(("a/", None), ("a/low", b""), ("b/", None), ("b/low", b""),
