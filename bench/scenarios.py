@@ -10,6 +10,9 @@ edit     app.py is changed; from there until the port answers with the new conte
 package  one more small package in pyproject.toml and uv.lock: the build. As the Dockerfile
          is, and with a cache mount for uv's downloads. Each round adds another package to
          the lock file as it was, so no build has been seen before.
+wheel    the same with a lock that holds a large wheel (a stand-in for torch: --wheel-megabytes,
+         --wheel-files), all wheels being in the base image: as the Dockerfile is, and with a
+         cache mount. Both have built the lock without the small package before.
 memory   resident memory while the Space runs, without the processes of the container: of
          `spaceport run` and of the tools it started (pasta); of dockerd with all it started
 context  a build context of 100,000 files, of which nothing changed: the build
@@ -31,12 +34,14 @@ from own import Own
 from report import Table, Target
 from sides import TAG, Docker, Spaceport
 from space import Space
+from wheels import BASE, MOUNT, Wheels
 
 SETTLE_SECONDS = 3
 
 NOTHING = (Target("≤ 10 ms", lambda ours, theirs: ours <= 0.010),
            Target("≥ 20 ×", lambda ours, theirs: theirs >= 20 * ours))
 OVERHEAD = (Target("≥ 10 ×", lambda ours, theirs: theirs >= 10 * ours),)
+WHEEL = (Target("≥ 10 ×", lambda ours, theirs: theirs >= 10 * ours),)
 COLD = (Target("≤ 0.8 of Docker's", lambda ours, theirs: ours <= 0.8 * theirs),)
 CONTEXT = (Target("≤ 0.3 s", lambda ours, theirs: ours <= 0.3),)
 EXPORT = (Target("≥ 3 ×", lambda ours, theirs: theirs >= 3 * ours),)
@@ -49,7 +54,7 @@ def say(text):
 
 class Bench:
     def __init__(self, chosen, folder, registry, engine, mark):
-        self.chosen, self.folder = chosen, folder
+        self.chosen, self.folder, self.registry = chosen, folder, registry
         self.space = Space(chosen.space, registry, folder)
         self.docker = Docker(folder, engine)
         self.spaceport = Spaceport(folder, mark, chosen.spaceport)
@@ -184,6 +189,32 @@ class Bench:
         self.table.add("export of a 1.5 GB layer", *zip(*first, strict=True), EXPORT)
         self.table.add("… once more", *zip(*again, strict=True))
 
+    # ---- wheel ----
+
+    def wheel(self):
+        chosen, count = self.chosen, self.chosen.wheel_runs
+        say(f"making a wheel of {chosen.wheel_megabytes} MB")
+        wheels = Wheels(self.folder, self.registry, chosen.wheel_megabytes, chosen.wheel_files,
+                        2 * count)
+        for side in (self.docker, self.spaceport):
+            side.build_base(BASE, wheels.house)
+        for name, mount, new in (("one package beside a large wheel: build", "",
+                                  wheels.names[:count]),
+                                 ("… with a cache mount", MOUNT, wheels.names[count:])):
+            self.add_wheel(name, wheels, mount, new)
+
+    def add_wheel(self, name, wheels, mount, new):
+        wheels.use(mount)
+        wheels.lock([])
+        for side in (self.docker, self.spaceport):
+            side.build(wheels)
+
+        def measure(side, i):
+            wheels.lock([new[i]])
+            return side.build(wheels)
+
+        self.table.add(name, *self.rounds(name, len(new), measure), WHEEL)
+
     # ---- cold ----
 
     def cold(self):
@@ -201,5 +232,6 @@ class Bench:
 
 
 SCENARIOS = {"nothing": Bench.nothing, "edit": Bench.edit, "package": Bench.package,
-             "memory": Bench.memory, "context": Bench.context, "export": Bench.export,
+             "wheel": Bench.wheel, "memory": Bench.memory, "context": Bench.context,
+             "export": Bench.export,
              "cold": Bench.cold}

@@ -77,6 +77,9 @@ class Docker(Side):
     def export(self):
         return self.timed(DOCKER, "save", f"--output={self.archive}", TAG)
 
+    def build_base(self, tag, folder):
+        self.timed(*self.build_command(tag, folder))
+
     @contextlib.contextmanager
     def serve(self, space, text):
         # On the host's network the app has its port, and nothing passes it on.
@@ -130,6 +133,9 @@ class Spaceport(Side):
 
     def export(self):
         return self.timed(self.program, "image", "export", f"--output={self.archive}", TAG)
+
+    def build_base(self, tag, folder):
+        self.timed(self.program, "build", "--progress=plain", f"--tag={tag}", folder)
 
     @contextlib.contextmanager
     def serve(self, space, text):

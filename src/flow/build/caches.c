@@ -161,13 +161,10 @@ static void find_spot(struct step_caches *c, struct step_cache *item, int root)
 	const struct spot_wish wish = {
 		.owner = item->mount ? NULL : &user, .only_empty = !item->mount};
 
-	if (!spot_make(root, item->target, &wish, &item->spot)) {
-		spot_done(&item->spot);
-		return;
-	}
-	cleanup_free char *real = xprintf("/%s", item->spot.path);
-	if (strcmp(real, item->target) != 0 && !is_clear(c, item, real))
-		spot_done(&item->spot);
+	bool is_usable = spot_make(root, item->target, &wish, &item->spot);
+	cleanup_free char *real = xprintf("/%s", is_usable ? item->spot.path : "");
+	if (!is_usable || (strcmp(real, item->target) != 0 && !is_clear(c, item, real)))
+		spot_undo(&item->spot, root);
 }
 
 /* ---- opening ---- */
@@ -198,7 +195,7 @@ static int fill(void *arg, int dirfd, struct err *err)
  * Of shared ones: to itself when nobody has it, with others when nobody grafted it, and else
  * the first free copy. Nobody waits.
  */
-static int open_shared(struct step_cache *item, struct layer_store *store,
+static int open_shared(struct step_cache *item, struct layer_store *store, int root,
 	struct layer_cache_options *o, struct err *err)
 {
 	static const enum layer_sharing ways[] = {LAYER_LOCKED, LAYER_SHARED, LAYER_PRIVATE};
@@ -210,12 +207,12 @@ static int open_shared(struct step_cache *item, struct layer_store *store,
 		o->wait = ways[i] == LAYER_PRIVATE;
 		r = layer_cache_open(store, item->id, o, &item->cache, err);
 		if (ways[i] == LAYER_SHARED && r == 0)
-			spot_done(&item->spot);
+			spot_undo(&item->spot, root);
 	}
 	return r;
 }
 
-static int open_mounted(struct step_caches *c, struct step_cache *item, struct err *err)
+static int open_mounted(struct step_caches *c, struct step_cache *item, int root, struct err *err)
 {
 	const struct plan_mount *m = item->mount;
 	struct filling filling = {c, m};
@@ -231,7 +228,7 @@ static int open_mounted(struct step_caches *c, struct step_cache *item, struct e
 		.arg = &filling};
 
 	if (m->sharing == PLAN_SHARING_SHARED && !options.is_fresh)
-		return open_shared(item, c->b->layers, &options, err);
+		return open_shared(item, c->b->layers, root, &options, err);
 	return layer_cache_open(c->b->layers, item->id, &options, &item->cache, err);
 }
 
@@ -249,7 +246,7 @@ static int open_tool(struct step_caches *c, struct step_cache *item, struct err 
 	return layer_cache_open(c->b->layers, item->id, &options, &item->cache, err);
 }
 
-static int open_one(struct step_caches *c, size_t index, struct err *err)
+static int open_one(struct step_caches *c, size_t index, int root, struct err *err)
 {
 	struct step_cache *item = &c->items[index];
 
@@ -260,7 +257,7 @@ static int open_one(struct step_caches *c, size_t index, struct err *err)
 		item->same_as = i;
 		return 0;
 	}
-	int r = item->mount ? open_mounted(c, item, err) : open_tool(c, item, err);
+	int r = item->mount ? open_mounted(c, item, root, err) : open_tool(c, item, err);
 	bool is_bound = item->mount && !item->mount->readonly && !item->spot.path;
 	if (r == 0 && is_bound) {
 		item->is_watched = true;
@@ -284,7 +281,7 @@ int step_caches_make(struct build *b, const struct build_step *step, struct laye
 		if ((is_plain || !c->items[i].mount) && may_graft(c, &c->items[i]))
 			find_spot(c, &c->items[i], root);
 	for (size_t i = 0; i < c->count && r == 0; i++)
-		r = open_one(c, i, err);
+		r = open_one(c, i, root, err);
 	if (r == 0 && c->count)
 		*ret = take_ptr(c);
 	return r;
@@ -315,7 +312,7 @@ int step_caches_in(struct step_caches *c, struct err *err)
 		if (item->is_grafted)
 			spot_grafted(&item->spot, fs);
 		else
-			spot_done(&item->spot); /* bound, as long as it was edited in place */
+			spot_undo(&item->spot, fs); /* edited in place once: bound since then */
 	}
 	return 0;
 }

@@ -37,6 +37,35 @@ static int open_copied(
 		O_PATH, 0, err);
 }
 
+/* The whole tree with changes of its own, which are thrown away with the mount. */
+static int open_changing(struct build *b, const struct build_input *input,
+	const struct plan_mount *plan, struct held *h, struct err *err)
+{
+	cleanup_close int scratch = open(sandbox_scratch(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct layer_chain chain;
+	struct digest key;
+
+	if (scratch < 0)
+		return err_sys(err, "open %s", sandbox_scratch());
+	if (!build_source_chain(b, input->from, &chain, &key))
+		return err_set(err, ERR_BUG, "a stage is mounted before it is made");
+	int r = layer_begin(
+		b->layers, chain.count ? &chain.keys[chain.count - 1] : NULL, &h->copy, err);
+	if (r < 0)
+		return r;
+	const struct layer_upper upper = layer_draft_upper(h->copy);
+	cleanup_free char *name = xprintf("changing-%u", b->mount_number++);
+	if (mkdirat(scratch, name, 0700) < 0)
+		return err_sys(err, "make %s", name);
+	r = layer_mount(b->layers, chain, &upper, scratch, name, err);
+	if (r < 0)
+		return r;
+	h->overlay = take_ptr(name);
+	cleanup_close int root = openat(scratch, h->overlay, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return root < 0 ? err_sys(err, "open %s", h->overlay)
+			: dir_open_in_root(root, plan->source, O_PATH, 0, err);
+}
+
 static int open_source(struct build *b, const struct build_input *input,
 	const struct plan_mount *plan, struct held *h, struct err *err)
 {
@@ -47,8 +76,7 @@ static int open_source(struct build *b, const struct build_input *input,
 		return r < 0 ? r : open_copied(h, plan, b->contexts[input->from->index].dir, err);
 	}
 	if (!plan->readonly)
-		return err_set(
-			err, ERR_INPUT, "RUN --mount=type=bind,from=…,rw is not supported yet");
+		return open_changing(b, input, plan, h, err);
 	int r = build_mount_source(b, input->from, &root, err);
 	return r < 0 ? r : dir_open_in_root(root, plan->source, O_PATH, 0, err);
 }

@@ -136,6 +136,16 @@ void step_mounts_list(
 	*ret_count = m->count;
 }
 
+/* What could not be unmounted goes with the box, and its changes with the next recovery. */
+static void unmount_overlay(struct held *h)
+{
+	cleanup_close int scratch = open(sandbox_scratch(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (scratch >= 0 && layer_unmount(scratch, h->overlay, NULL) == 0)
+		(void)unlinkat(scratch, h->overlay, AT_REMOVEDIR);
+	free(take_ptr(h->overlay));
+}
+
 static void release(struct held *h)
 {
 	if (h->is_mounted)
@@ -143,6 +153,8 @@ static void release(struct held *h)
 	/* A bind mount's point, or a file of ours; secrets must not outlive their step. */
 	if (unlink(h->path) < 0 && errno == EISDIR)
 		(void)rmdir(h->path);
+	if (h->overlay)
+		unmount_overlay(h);
 	layer_discard(h->copy);
 	free(h->path);
 }

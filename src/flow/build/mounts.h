@@ -17,7 +17,6 @@ struct held {
 	bool is_mounted;
 	struct layer_draft *copy; /* a throw-away copy, or the changes to what is shown */
 	char *overlay;		  /* name in scratch of a tree mounted with these changes */
-	pid_t relay;		  /* process behind a socket; 0: none */
 };
 
 struct step_mounts {

@@ -197,6 +197,16 @@ static bool remove_made(const struct spot *spot, int fs)
 	return true;
 }
 
+void spot_undo(struct spot *spot, int root)
+{
+	if (spot->path && spot->made && remove_made(spot, root)) {
+		cleanup_close int parent = open_parent(spot, root);
+		if (parent >= 0)
+			(void)futimens(parent, spot->times); /* only tidiness is lost */
+	}
+	spot_done(spot);
+}
+
 void spot_tidy(struct spot *spot, int fs)
 {
 	bool is_gone = remove_made(spot, fs);

@@ -30,6 +30,8 @@ struct spot_wish {
 /* False: there is no such place, a link leads nowhere, it is not empty, not the owner's. */
 bool spot_make(int root, const char *target, const struct spot_wish *wish, struct spot *ret);
 void spot_done(struct spot *spot);
+/* No use for it after all: what was made goes again, from the mounted tree or the upper one. */
+void spot_undo(struct spot *spot, int root);
 
 /* `fs` is the upper directory, not mounted: after the graft, before its end, after it. */
 void spot_grafted(struct spot *spot, int fs);

@@ -18,6 +18,7 @@ struct made {
 	ino_t ino;
 	bool is_dir;
 	struct timespec times[2]; /* of the parent, before */
+	struct timespec after;	  /* its modification time when this had been made */
 };
 
 struct sandbox_mountpoints {
@@ -59,6 +60,9 @@ static void remember(struct sandbox_mountpoints *all, struct dir_place *place,
 		.is_dir = S_ISDIR(st->st_mode),
 		.times = {parent->st_atim, parent->st_mtim}};
 	memcpy(m->name, place->name, sizeof(m->name));
+	struct stat now;
+	if (fstat(m->parent, &now) == 0)
+		m->after = now.st_mtim;
 }
 
 /* What is to be made, and how many links led to it. */
@@ -146,10 +150,20 @@ int mountpoint_make(
 	return make_path(all, root, &wanted, err);
 }
 
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* A parent that nobody else changed gets the times from before; else those it has now. */
 static void remove_one(const struct made *m)
 {
-	struct stat st;
+	struct stat st, parent;
 
+	if (fstat(m->parent, &parent) < 0)
+		return;
+	const struct timespec now[2] = {parent.st_atim, parent.st_mtim};
+	bool is_ours = is_same_time(&parent.st_mtim, &m->after);
 	if (fstatat(m->parent, m->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != m->dev ||
 		st.st_ino != m->ino || (!m->is_dir && st.st_size != 0))
 		return;
@@ -158,7 +172,7 @@ static void remove_one(const struct made *m)
 		return;
 	cleanup_close int dir = openat(m->parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir >= 0)
-		(void)futimens(dir, m->times); /* only tidiness is lost */
+		(void)futimens(dir, is_ours ? m->times : now); /* only tidiness is lost */
 }
 
 void mountpoints_remove(struct sandbox_mountpoints *all)
