@@ -281,14 +281,16 @@ static void add_part(struct job *job, int store_dir, const char *name)
 		job->totals[STORE_USE_OTHER].bytes += weigh(job, store_dir, name);
 		return;
 	}
-	struct store_use_total *total = &job->totals[parts[i].use];
-	if (parts[i].is_counted) {
-		if (fstatat(store_dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-			total->bytes += (uint64_t)st.st_blocks * BLOCK;
+	if (fstatat(store_dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	}
+	uint64_t own = (uint64_t)st.st_blocks * BLOCK;
+	job->totals[STORE_USE_OTHER].bytes += own;
+	if (parts[i].is_counted)
+		return;
+	struct store_use_total *total = &job->totals[parts[i].use];
 	cleanup_close int dir = dir_open_beneath(store_dir, name, O_PATH | O_DIRECTORY, 0, NULL);
 	uint64_t bytes = weigh(job, store_dir, name);
+	bytes -= own < bytes ? own : bytes;
 	/* Those of ADD are kept in folders by their kind. */
 	size_t count = dir < 0 || strcmp(name, "downloads") == 0 ? 0 : count_entries(dir);
 	total->bytes += bytes;

@@ -301,9 +301,11 @@ static uint64_t weigh_trash(const struct job *job)
 	cleanup_close int trash =
 		dir_open_beneath(job->store->dir, "trash", O_PATH | O_DIRECTORY, 0, NULL);
 	struct layer_weight weight = {0};
+	struct stat st;
 
-	if (trash < 0 || layer_weigh_tree(trash, &a, &weight, NULL) < 0)
+	if (trash < 0 || fstat(trash, &st) < 0 || layer_weigh_tree(trash, &a, &weight, NULL) < 0)
 		return 0;
+	weight.disk -= (uint64_t)st.st_blocks * 512; /* it stays */
 	for (size_t i = 0; i < weight.link_count; i++)
 		weight.disk -= weight.links[i].disk;
 	return weight.disk;
