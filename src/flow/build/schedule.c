@@ -87,19 +87,27 @@ static size_t limit(const struct build *b)
 	return n < BUILD_MAX_WORKERS ? n : BUILD_MAX_WORKERS;
 }
 
-int schedule_width(struct build *b, size_t *ret, struct err *err)
+static size_t count_open(const struct build *b)
 {
 	size_t open = 0;
 
+	for (size_t i = 0; i < b->plan.stage_count; i++)
+		open += b->stages[i].plan->needed && !b->stages[i].is_over;
+	return open;
+}
+
+int schedule_width(struct build *b, size_t *ret, struct err *err)
+{
+	*ret = 1;
 	begin_again(b);
+	if (count_open(b) == 1)
+		return 0;
 	int r = build_walk(b, WALK_LOOK, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < b->plan.stage_count; i++)
-		open += b->stages[i].plan->needed && !b->stages[i].is_over;
-	*ret = limit(b) < open ? limit(b) : open;
-	if (*ret == 0 || stages_are_sequence(b->stages, b->plan.stage_count))
-		*ret = 1;
+	size_t open = count_open(b);
+	if (open > 1 && !stages_are_sequence(b->stages, b->plan.stage_count))
+		*ret = limit(b) < open ? limit(b) : open;
 	return 0;
 }
 
@@ -368,19 +376,20 @@ static int run(struct schedule *s, struct err *err)
 {
 	struct build *b = s->b;
 
-	for (;;) {
+	/* One server was started: known from outside to be a sequence, or to be made as one. */
+	while (b->server_count > 1) {
 		int r = look(b, err);
 		if (r < 0)
 			return r;
-		if (!s->running && (b->server_count == 1 ||
-					   stages_are_sequence(b->stages, b->plan.stage_count)))
-			return make_in_turn(b, err);
+		if (!s->running && stages_are_sequence(b->stages, b->plan.stage_count))
+			break;
 		r = start_workers(s, err);
 		if (r == 0)
 			r = hear_all(s, err);
 		if (r < 0)
 			return r;
 	}
+	return make_in_turn(b, err);
 }
 
 int build_schedule(struct build *b, struct err *err)
