@@ -9,7 +9,8 @@ import pytest
 BUSYBOX = "FROM busybox:latest\n"
 
 
-@pytest.mark.parametrize("name", ["../../escape", "/etc/passwd", "a/b/../../c", "..", ".", "x" * 3000])
+@pytest.mark.parametrize("name", ["../../escape", "/etc/passwd", "a/b/../../c", "..", ".",
+                                  "x" * 3000])
 def test_cache_ids_are_no_paths(fresh_spaceport, make_space, name):
     space = make_space(BUSYBOX + f"RUN --mount=type=cache,id={name},target=/c mkdir /c/mine\n"
                        f"RUN --mount=type=cache,id={name},target=/c test -d /c/mine\n")
@@ -61,7 +62,8 @@ def test_a_source_that_is_a_link_to_the_root(spaceport, make_space, kind):
     space = make_space(f"""FROM busybox:latest AS base
 RUN mkdir /only && ln -s / /link && ln -s ../../../../.. /only/up
 FROM busybox:latest
-RUN --mount=type={kind},from=base,source=/link,target=/m,rw test -d /m/only && test ! -d /m/root/only
+RUN --mount=type={kind},from=base,source=/link,target=/m,rw test -d /m/only \\
+ && test ! -d /m/root/only
 RUN --mount=type={kind},from=base,source=/only/up,target=/m,rw test -d /m/only
 """)
     spaceport.build(space).ok()
@@ -83,7 +85,8 @@ RUN test "$(cat /e/f)" = one && test ! -e /e/new && test ! -e /m
 
 @pytest.mark.parametrize("kind", ["tmpfs", "cache"])
 def test_targets_through_links_stay_inside(spaceport, make_space, kind):
-    space = make_space(BUSYBOX + f"""RUN ln -s ../../../../../../etc /abs && mkdir -p /etc /real && ln -s /real /l
+    space = make_space(BUSYBOX + f"""RUN ln -s ../../../../../../etc /abs && mkdir -p /etc /real \\
+ && ln -s /real /l
 RUN --mount=type={kind},target=/abs/deep mkdir /etc/deep/x
 RUN --mount=type={kind},target=/l/m/n mkdir /real/m/n/x
 RUN test ! -e /etc/deep && test ! -e /real/m && test -L /l && test -L /abs

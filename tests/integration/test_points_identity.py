@@ -10,7 +10,8 @@ def passes(spaceport, make_space, text, *args):
 
 def test_point_22_user_by_number_and_name(spaceport, make_space):
     passes(spaceport, make_space, """RUN mkdir -p /etc \\
- && echo 'root:x:0:0::/root:/bin/sh' >/etc/passwd && echo 'a:x:1500:1600::/home/a:/bin/sh' >>/etc/passwd \\
+ && echo 'root:x:0:0::/root:/bin/sh' >/etc/passwd \\
+ && echo 'a:x:1500:1600::/home/a:/bin/sh' >>/etc/passwd \\
  && echo 'a:x:1600:' >/etc/group && echo 'extra:x:1700:a' >>/etc/group
 USER 1234
 RUN test "$(id -u):$(id -g)" = 1234:0
@@ -49,13 +50,15 @@ RUN test "$(pwd)" = /w/d && test "$(stat -c %u:%a /w/d)" = 1500:755
 
 
 def test_point_25_the_process(spaceport, make_space):
-    passes(spaceport, make_space, """RUN mkdir -p /etc && echo 'a:x:1500:1600::/home/a:/bin/sh' >/etc/passwd
+    passes(spaceport, make_space, """RUN mkdir -p /etc \\
+ && echo 'a:x:1500:1600::/home/a:/bin/sh' >/etc/passwd
 USER 1500
 RUN test "$HOME" = /home/a && test "$(umask)" = 0022 && test -z "$(cat)"
 USER 1501
 RUN test "$HOME" = /
 USER 0
-RUN grep -qx 'NoNewPrivs:.0' /proc/self/status && grep -qx 'CapEff:.00000000a80425fb' /proc/self/status
+RUN grep -qx 'NoNewPrivs:.0' /proc/self/status \\
+ && grep -qx 'CapEff:.00000000a80425fb' /proc/self/status
 """)
 
 
@@ -68,9 +71,11 @@ def test_point_25_the_host_name(spaceport, make_space):
 def test_point_26_stubs_are_removed_and_times_kept(spaceport, make_space):
     passes(spaceport, make_space, """RUN mkdir -p /etc /tmp /run && touch /tmp/kept /run/kept \\
  && touch -d 2020-01-01 /etc
-RUN --mount=type=tmpfs,target=/a/b --mount=type=cache,target=/c/d --mount=type=tmpfs,target=/etc/e true
+RUN --mount=type=tmpfs,target=/a/b --mount=type=cache,target=/c/d \\
+ --mount=type=tmpfs,target=/etc/e true
 RUN --mount=type=cache,target=/etc/deep/cache true
-RUN test ! -e /a && test ! -e /c && test -e /tmp/kept && test -e /run/kept && test ! -e /etc/hostname
+RUN test ! -e /a && test ! -e /c && test -e /tmp/kept && test -e /run/kept \\
+ && test ! -e /etc/hostname
 FROM busybox:latest
 COPY --from=0 / /seen/
 RUN test ! -s /seen/etc/hosts && test ! -s /seen/etc/resolv.conf && test ! -e /seen/etc/deep \\
