@@ -209,6 +209,19 @@ RUN --mount=type=cache,target=/c,id={cache} test ! -e /c/sub
         spaceport.build(space).ok()
 
 
+    def test_other_first_content_is_another_cache_and_another_step(self, spaceport, make_space):
+        cache = uuid.uuid4().hex
+        for content in ("one", "two"):
+            space = make_space(f"""FROM busybox:latest AS seed
+RUN mkdir /seed && echo {content} >/seed/file
+FROM busybox:latest
+RUN --mount=type=bind,from=seed,source=/seed,target=/b \\
+ --mount=type=cache,target=/c,id={cache},from=seed,source=/seed cat /c/file | tee /got && ls /b
+RUN test "$(cat /got)" = {content}
+""")
+            spaceport.build(space).ok()
+
+
 class TestCrash:
     def test_a_killed_build_loses_nothing_of_the_cache(self, fresh_spaceport, make_space):
         """At every moment of a step, grafted or not, the cache is there for the next build."""

@@ -227,6 +227,9 @@ static int open_mounted(struct step_caches *c, struct step_cache *item, int root
 		.fill = m->from.kind == PLAN_SCRATCH ? NULL : fill,
 		.arg = &filling};
 
+	if (m->from.kind == PLAN_CONTEXT)
+		return err_set(err, ERR_INPUT,
+			"a cache's first content comes from a stage or an image, not from a directory");
 	if (m->sharing == PLAN_SHARING_SHARED && !options.is_fresh)
 		return open_shared(item, c->b->layers, root, &options, err);
 	return layer_cache_open(c->b->layers, item->id, &options, &item->cache, err);

@@ -59,7 +59,7 @@ static int add_inputs(struct build *b, struct build_step *step, struct err *err)
 	if (op->copy)
 		r = add_sources(b, step, op->copy, err);
 	for (size_t i = 0; op->run && i < op->run->mount_count && r == 0; i++)
-		if (op->run->mounts[i].kind == PLAN_MOUNT_BIND)
+		if (mount_has_input(&op->run->mounts[i]))
 			r = add_input(b, step, &op->run->mounts[i].from, &op->run->mounts[i], err);
 	return r;
 }

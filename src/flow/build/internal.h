@@ -16,6 +16,13 @@
 /* Part of every key: raised when a step's result would differ from what older layers hold. */
 #define BUILD_KEY_VERSION "spaceport-build-1"
 
+/* What it shows is part of the step's key: a bind mount, a cache with first content. */
+static inline bool mount_has_input(const struct plan_mount *m)
+{
+	return m->kind == PLAN_MOUNT_BIND ||
+	       (m->kind == PLAN_MOUNT_CACHE && m->from.kind != PLAN_SCRATCH);
+}
+
 /* ---- State of one build ---- */
 
 /* Stages that are made at the same time, at most. */

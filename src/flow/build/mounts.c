@@ -94,6 +94,7 @@ static int make_one(struct build *b, const struct build_step *step, struct step_
 	case PLAN_MOUNT_BIND:
 		return mount_bind(b, m, plan, &step->inputs[m->next_input++], err);
 	case PLAN_MOUNT_CACHE:
+		m->next_input += mount_has_input(plan);
 		return mount_cache(b, step, m, plan, err);
 	case PLAN_MOUNT_TMPFS:
 		m->items[m->count++] = (struct sandbox_mount){.kind = SANDBOX_TMPFS,

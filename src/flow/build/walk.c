@@ -82,7 +82,7 @@ static const struct plan_mount *mount_of(const struct build_step *step, size_t i
 	const struct plan_run *run = step->op->run;
 
 	for (size_t i = 0; run && i < run->mount_count; i++)
-		if (run->mounts[i].kind == PLAN_MOUNT_BIND && input-- == 0)
+		if (mount_has_input(&run->mounts[i]) && input-- == 0)
 			return &run->mounts[i];
 	return NULL;
 }
