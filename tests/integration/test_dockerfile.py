@@ -306,3 +306,60 @@ def test_refuses_with_place(spaceport, make_space, name):
 def test_unknown_target_names_the_stages(spaceport, make_space):
     space = make_space("FROM busybox AS first\nFROM busybox AS second\n")
     spaceport.build(space, "--target", "third").failed(1, 2, says=["third", "first", "second"])
+
+
+DESCRIBED = """FROM busybox:latest AS base
+ONBUILD RUN touch /triggered
+CMD ["old"]
+FROM base
+ARG A=1
+ARG B
+ENV X=1 Y="two words"
+LABEL l=v "m n"=o
+MAINTAINER me
+RUN --mount=type=tmpfs,target=/t true
+COPY --chown=1:2 Dockerfile README.md /d/
+WORKDIR /w
+WORKDIR /
+USER 1000:5
+EXPOSE 80 81/UDP 90-91
+VOLUME /v1 "/v2"
+STOPSIGNAL SIGINT
+SHELL ["/bin/sh", "-ec"]
+ENTRYPOINT foo bar
+CMD a b
+HEALTHCHECK --interval=5s --retries=2 CMD test x
+RUN ["true", "a b"]
+ONBUILD RUN q
+"""
+HISTORY = ["CMD [\"old\"]", "RUN /bin/sh -c touch /triggered # buildkit", "ARG A=2", "ARG B",
+           "ENV X=1 Y=two words", "LABEL l=v m n=o", "MAINTAINER me",
+           "RUN |2 A=2 B= /bin/sh -c true # buildkit",
+           "COPY --chown=1:2 Dockerfile README.md /d/ # buildkit", "WORKDIR /w", "WORKDIR /",
+           "USER 1000:5", "EXPOSE [80/tcp 81/udp 90/tcp 91/tcp]", "VOLUME [/v1 /v2]",
+           "STOPSIGNAL SIGINT", "SHELL [/bin/sh -ec]",
+           "ENTRYPOINT [\"/bin/sh\" \"-ec\" \"foo bar\"]", "CMD [\"/bin/sh\" \"-ec\" \"a b\"]",
+           "HEALTHCHECK {Test:[CMD-SHELL test x] Interval:5s Timeout:0s StartPeriod:0s "
+           "StartInterval:0s Retries:2}", "RUN |2 A=2 B= true a b # buildkit"]
+
+
+def test_configuration_and_history(spaceport, make_space):
+    space = make_space(DESCRIBED)
+    spaceport.build(space, "-t", "described", "--build-arg", "A=2").ok()
+    image = spaceport("image", "inspect", "described").json
+    config = image["config"]
+    path = next(pair for pair in config["Env"] if pair.startswith("PATH="))
+    assert config == {
+        "User": "1000:5", "Env": [path, "X=1", "Y=two words"], "Cmd": ["/bin/sh", "-ec", "a b"],
+        "ExposedPorts": {"80/tcp": {}, "81/udp": {}, "90/tcp": {}, "91/tcp": {}},
+        "Healthcheck": {"Test": ["CMD-SHELL", "test x"], "Interval": 5_000_000_000, "Retries": 2},
+        "ArgsEscaped": True, "Volumes": {"/v1": {}, "/v2": {}}, "WorkingDir": "/",
+        "Entrypoint": ["/bin/sh", "-ec", "foo bar"], "OnBuild": ["RUN q"],
+        "Labels": {"l": "v", "m n": "o"}, "StopSignal": "SIGINT", "Shell": ["/bin/sh", "-ec"]}
+    assert image["author"] == "me"
+    mine = [entry for entry in image["history"] if entry.get("comment")]
+    assert [entry["created_by"] for entry in mine] == HISTORY
+    assert {entry["comment"] for entry in mine} == {"buildkit.dockerfile.v0"}
+    layers = [entry["created_by"].split()[0] for entry in mine if not entry.get("empty_layer")]
+    assert layers == ["RUN", "RUN", "COPY", "WORKDIR", "RUN"]
+    assert not any("created" in entry for entry in mine)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """ADD, where builders get it wrong: of archives and of URLs."""
 
+import os
 import tarfile
 
 from archives import PACKERS, tar
 from file_server import MODIFIED, FileServer
+from git_server import GitServer
 
 FROM_BUSYBOX = "FROM busybox:latest\n"
 
@@ -78,3 +80,29 @@ RUN test "$(stat -c '%a %u %g' /f)" = "600 0 0"
         server.files["/f"] = b"other bytes of point 40"
         server.modified = MODIFIED
         assert spaceport.build(space, env=env).image != first
+
+
+def test_point_54_modes_of_repositories_are_two(spaceport, make_space, tmp_path):
+    """Whatever umask the clone is made with; of a folder each bit counts, which is point 51."""
+    env = {"SPACEPORT_BUILD_FETCH_NETWORK": "host"}
+    with GitServer(tmp_path) as server:
+        made = server.repository()
+        made.commit({"run": "#!/bin/sh\n", "f": "x", "d/f": "x"})
+        space = make_space(FROM_BUSYBOX + f"""
+ADD {server.url}/r.git /r
+RUN cd /r && test "$(stat -c %a run d f d/f | tr '\\n' ' ')" = "755 755 644 644 "
+""")
+        for umask in (0o077, 0o002):
+            before = os.umask(umask)
+            try:
+                spaceport.build(space, "--no-cache", env=env).ok()
+            finally:
+                os.umask(before)
+
+    space = make_space("FROM scratch\nCOPY tree /t\n", {"tree/f": "x"})
+    keys = set()
+    for mode in (0o644, 0o664, 0o600):
+        (space / "tree/f").chmod(mode)
+        plan = spaceport.build(space, "--plan", "--json").json
+        keys.add(plan["stages"][0]["instructions"][0]["key"])
+    assert len(keys) == 3

@@ -348,10 +348,23 @@ class TestDestinations:
         check(spaceport, make_space, "COPY dir /x\nCOPY dir /y/\nCOPY dir/ /z\n",
               ["test -f x/f", "test -f y/f", "test -f z/f", "test ! -e x/dir"], {"dir/f": "1"})
 
-    def test_point_29_several_files_need_a_directory(self, spaceport, make_space):
-        """BuildKit lets each take the place of the one before, silently; here it is refused."""
-        space = make_space("FROM scratch\nCOPY f1 f2 /x\n", {"f1": "1", "f2": "2"})
-        spaceport.build(space).failed(1, says=["Dockerfile:2", "several files", "/x/"])
+    @pytest.mark.parametrize("copy", ["COPY", "ADD", "COPY --link", "COPY --from=files"])
+    def test_point_29_several_files_and_no_directory(self, spaceport, make_space, copy):
+        """Each takes the place of the one before, which is told."""
+        space = make_space(f"FROM scratch AS files\nCOPY f1 f2 /\nFROM busybox:latest\n"
+                           f"{copy} f1 f2 /x\nRUN grep -qx 2 /x\n"
+                           f"{copy} f* /y\nRUN grep -qx 2 /y && mkdir /z\n"
+                           f"{copy} f1 f2 /z\nRUN grep -qx 2 /z/f2\n", {"f1": "1\n", "f2": "2\n"})
+        if "--link" in copy:  # where nothing of the image is there, /z is none
+            text = (space / "Dockerfile").read_text()
+            (space / "Dockerfile").write_text(text.replace("/z/f2", "/z"))
+        told = spaceport.build(space, "--no-cache", "--progress", "plain").ok().err
+        for name in "xy":
+            assert f"several files became /{name}" in told and f"write /{name}/" in told
+        assert ("several files became /z" in told) == ("--link" in copy)
+
+    def test_point_29_heredocs_and_no_directory(self, spaceport, make_space):
+        check(spaceport, make_space, "COPY <<A <<B /x\na\nA\nb\nB\n", ["grep -qx b x"])
 
     def test_point_29_the_last_of_a_name_wins(self, spaceport, make_space):
         check(spaceport, make_space, "RUN mkdir /d\nCOPY a/f b/f /d\nCOPY b/f a/f /e/\n",

@@ -126,6 +126,23 @@ def test_a_frontend_is_named_by_argument(spaceport, make_space):
     spaceport.build(space, "--build-arg", "BUILDKIT_SYNTAX=evil/y").failed(1, says=["evil/y"])
 
 
+def test_a_required_agent_is_refused_and_another_left_out(build, refused):
+    """As in BuildKit when it is called without --ssh."""
+    mount = "--mount=type=ssh"
+    done = build(BUSYBOX + f'RUN {mount} {mount},target=/agent test -z "$SSH_AUTH_SOCK" && '
+                 "test ! -e /run/buildkit && test ! -e /agent\n", "--no-cache", "--progress",
+                 "plain")
+    assert "no SSH agent" in done.err
+    refused(f"FROM scratch\nRUN {mount},required x\n", "Dockerfile:2:5", "SSH agent")
+
+
+def test_what_only_operators_grant_is_refused(refused):
+    for flag in ("--network=host", "--security=insecure", "--device=vendor.com/x=y"):
+        name = flag.split("=")[0]
+        refused(f"FROM scratch\nRUN {flag} x\n", "Dockerfile:2:5", f"RUN {name}", "not supported")
+        refused(f"FROM scratch AS a\nONBUILD RUN {flag} x\nFROM a\n", "Dockerfile:", name)
+
+
 def test_switches_in_arguments(build, plan, refused):
     build(BUSYBOX + "RUN test \"$(hostname)\" = other\n",
           "--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=other")

@@ -110,20 +110,6 @@ static int copy_heredocs(const struct plan_copy *copy, int root,
 
 /* ---- sources from elsewhere: all of them are here by now ---- */
 
-/* Where one file would silently take the place of another. */
-static int check_dest(const struct plan_copy *copy, int root, struct err *err)
-{
-	struct stat st;
-	cleanup_close int dest = dir_open_in_root(root, copy->dest, O_PATH, 0, NULL);
-
-	if (copy->source_count + copy->file_count < 2 || copy->dest_is_dir ||
-		(dest >= 0 && fstat(dest, &st) == 0 && S_ISDIR(st.st_mode)))
-		return 0;
-	(void)err_set(err, ERR_INPUT, "several files cannot all become %s", copy->dest);
-	return err_hint(
-		err, "if it is a directory, write it with a slash at the end: %s/", copy->dest);
-}
-
 static int copy_fetched(const struct build_input *input, const struct plan_copy *copy, int root,
 	const struct tree_copy_options *options, struct err *err)
 {
@@ -194,9 +180,7 @@ static int copy_remote(struct build *b, const struct build_step *step, int root,
 			r = copy_repository(input, root, options, err);
 			continue;
 		}
-		r = check_dest(step->op->copy, root, err);
-		if (r == 0)
-			r = copy_fetched(input, step->op->copy, root, options, err);
+		r = copy_fetched(input, step->op->copy, root, options, err);
 	}
 	return r;
 }
@@ -216,6 +200,21 @@ static int copy_paths(struct build *b, const struct build_step *step, int root,
 		root, options, err);
 }
 
+/* BuildKit says nothing; few mean it so. */
+static void tell_replaced(struct build *b, const struct build_step *step)
+{
+	const char *dest = step->op->copy->dest;
+	cleanup(buf_done) struct buf text = {0};
+
+	buf_printf(&text,
+		"several files became %s, each in place of the one before: "
+		"if it is a directory, write %s/\n",
+		dest, dest);
+	const struct build_event event = {
+		.kind = BUILD_STEP_LOG, .step = step->number, .text = buf_str(&text)};
+	build_emit(b, &event);
+}
+
 int step_copy(struct build *b, const struct build_step *step, int users, int root, struct err *err)
 {
 	const struct plan_copy *copy = step->op->copy;
@@ -224,8 +223,10 @@ int step_copy(struct build *b, const struct build_step *step, int users, int roo
 	struct add_archive archive;
 	struct dir_owner owner;
 	struct tree_mode mode;
+	size_t became_dest = 0;
 
 	int r = fill_options(step, users, &owner, &mode, &options, err);
+	options.became_dest = &became_dest;
 	if (step->op->kind == PLAN_ADD && copy->unpack != PLAN_OFF)
 		options.unpacker = add_unpacker(b, step, options.owner, &archive, &unpacker);
 	if (r == 0)
@@ -234,6 +235,8 @@ int step_copy(struct build *b, const struct build_step *step, int users, int roo
 		r = copy_remote(b, step, root, &options, err);
 	if (r == 0 && copy->file_count)
 		r = copy_heredocs(copy, root, &options, err);
+	if (r == 0 && became_dest > 1)
+		tell_replaced(b, step);
 	return r;
 }
 

@@ -228,7 +228,7 @@ int step_run(struct build *b, const struct build_step *step, const char *rootfs,
 	const struct sandbox_memory memory = store_memory(b->layers);
 	struct sandbox_container c = {.id = "step",
 		.rootfs = rootfs,
-		.hostname = *op->run->hostname ? op->run->hostname : "spaceport",
+		.hostname = *op->run->hostname ? op->run->hostname : "buildkitsandbox",
 		.rights = SANDBOX_BUILD,
 		.cwd = op->workdir,
 		.no_network = op->run->network == PLAN_NETWORK_NONE,

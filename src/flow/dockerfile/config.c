@@ -208,6 +208,7 @@ int config_cmd(struct planner *p, size_t stage, const struct command *c, struct 
 {
 	(void)err;
 	config_of(p, stage)->cmd = op->arguments = command_argv(p, stage, c);
+	config_of(p, stage)->args_escaped = true;
 	p->drafts[stage].has_cmd = true;
 	list_created_by(p, op, "CMD", &config_of(p, stage)->cmd, true);
 	return 0;

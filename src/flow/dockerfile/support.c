@@ -2,9 +2,9 @@
 #include "dockerfile/planner.h"
 
 /*
- * The one place that says which constructs are understood but cannot be carried out yet. Each
- * row looks for its construct in an op and gives the place of it, or a place in line 0; a
- * construct is switched on by taking its row away.
+ * The one place that says which constructs are understood but refused, as BuildKit refuses them
+ * to whoever was not granted them: steps get nothing of the host. Each row looks for its construct
+ * in an op and gives the place of it, or a place in line 0.
  */
 typedef struct span find_fn(const struct command *c, const struct plan_op *op);
 
@@ -33,11 +33,14 @@ static struct span find_device(const struct command *c, const struct plan_op *op
 	return instruction_flag(c->ins, "device", NULL) ? flag_span(c, "device") : nowhere;
 }
 
+/* One that is not required is left out where there is no agent. */
 static struct span find_ssh(const struct command *c, const struct plan_op *op)
 {
-	for (size_t i = 0; op->run && i < op->run->mount_count; i++)
-		if (op->run->mounts[i].kind == PLAN_MOUNT_SSH)
-			return c->is_trigger ? c->ins->span : op->run->mounts[i].span;
+	for (size_t i = 0; op->run && i < op->run->mount_count; i++) {
+		const struct plan_mount *m = &op->run->mounts[i];
+		if (m->kind == PLAN_MOUNT_SSH && m->required)
+			return c->is_trigger ? c->ins->span : m->span;
+	}
 	return nowhere;
 }
 
@@ -47,7 +50,8 @@ static const struct {
 	const char *remedy;
 } unsupported[] = {
 	{"RUN --device", find_device, "builds have no devices"},
-	{"RUN --mount=type=ssh", find_ssh, "use --mount=type=secret"},
+	{"a required RUN --mount=type=ssh", find_ssh,
+		"builds are given no SSH agent; use --mount=type=secret"},
 	{"RUN --network=host", find_host_network,
 		"builds reach the network without it, but never the host"},
 	{"RUN --security=insecure", find_insecure, "builds run without privileges"},
@@ -58,7 +62,7 @@ int support_check(const struct command *c, const struct plan_op *op, struct err 
 	for (size_t i = 0; i < array_size(unsupported); i++) {
 		struct span span = unsupported[i].find(c, op);
 		if (span.line)
-			return command_error(err, ERR_INPUT, c, span, "%s is not supported yet: %s",
+			return command_error(err, ERR_INPUT, c, span, "%s is not supported: %s",
 				unsupported[i].name, unsupported[i].remedy);
 	}
 	return 0;

@@ -144,6 +144,8 @@ static int parse_inner(
 	if (r == 0)
 		r = json_opt_text(inner, "StopSignal", &ret->stop_signal, err);
 	if (r == 0)
+		r = json_opt_bool(inner, "ArgsEscaped", &ret->args_escaped, err);
+	if (r == 0)
 		r = parse_lists(a, inner, ret, err);
 	if (r == 0)
 		r = parse_labels(a, inner, ret, err);
@@ -362,6 +364,8 @@ static void add_inner(struct json_writer *w, const struct oci_config *config)
 	add_list(w, "Env", &config->env);
 	add_list(w, "Cmd", &config->cmd);
 	add_healthcheck(w, &config->healthcheck);
+	if (config->args_escaped)
+		json_add_bool(w, "ArgsEscaped", true);
 	add_set(w, "Volumes", &config->volumes);
 	add_unless_empty(w, "WorkingDir", config->working_dir);
 	add_list(w, "Entrypoint", &config->entrypoint);

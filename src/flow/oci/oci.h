@@ -138,6 +138,7 @@ struct oci_config {
 	const char *author, *created, *user, *working_dir, *stop_signal; /* "" when absent */
 	struct oci_list env;						 /* NAME=value, in order */
 	struct oci_list cmd, entrypoint, shell;
+	bool args_escaped; /* what BuildKit sets with CMD; means something on Windows only */
 	struct oci_list exposed_ports; /* "7860/tcp" */
 	struct oci_list volumes;
 	struct oci_list onbuild;

@@ -196,14 +196,6 @@ static int unpack(struct copier *c, const struct tree_entry *e, int fd, struct e
 	return c->options->unpacker->unpack(c->options->unpacker->arg, fd, dest, err);
 }
 
-/* A second file would silently take the first one's place. */
-static int refuse_second(struct copier *c, struct err *err)
-{
-	(void)err_set(err, ERR_INPUT, "several files cannot all become %s", c->dest);
-	return err_hint(
-		err, "if it is a directory, write it with a slash at the end: %s/", c->dest);
-}
-
 static int copy_file(struct copier *c, const struct tree_entry *e, int fd, struct err *err)
 {
 	const struct tree_unpacker *u = c->options->unpacker;
@@ -218,9 +210,8 @@ static int copy_file(struct copier *c, const struct tree_entry *e, int fd, struc
 	c->is_dest = dir < 0;
 	target.dir = dir < 0 ? place.fd : dir;
 	target.name = dir < 0 ? place.name : e->path;
-	if (c->is_dest && c->has_file)
-		return refuse_second(c, err);
-	c->has_file |= c->is_dest;
+	if (c->is_dest && c->options->became_dest)
+		++*c->options->became_dest;
 	return tree_write_entry(c, &target, err);
 }
 

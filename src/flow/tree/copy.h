@@ -28,7 +28,6 @@ struct copier {
 	struct arena texts; /* dest */
 	struct map *links;  /* number of an entry that has more names → its path in the image */
 	bool is_dest;	    /* the current source is a file that becomes dest itself */
-	bool has_file;	    /* one did already */
 	struct buf text;    /* for errors */
 	char *block;	    /* for contents */
 };

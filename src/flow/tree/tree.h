@@ -252,6 +252,7 @@ struct tree_copy_options {
 	bool has_mtime;
 	int64_t mtime;			      /* nanoseconds since 1970 */
 	const struct tree_unpacker *unpacker; /* ADD; NULL: archives are files */
+	size_t *became_dest; /* counts the files that became dest itself; NULL: nobody asks */
 };
 
 /*
@@ -259,11 +260,11 @@ struct tree_copy_options {
  * root through links, its last component included; below it no link is ever followed. A
  * directory source's contents go into dest, a file becomes dest, or a file in it when it is a
  * directory. Missing parents are made 0755 root, or with --chmod and --chown; a new dest the
- * same; directories below dest that exist take mode and owner of the source. Several files
- * for a dest that is no directory are ERR_INPUT: each would replace the one before. Files and
- * links in the way are replaced; a directory in the way of a file, or anything else in the way
- * of a directory, is ERR_FAILED. Errors name the path in the image; what was written before
- * one stays, so the caller drops the layer.
+ * same; directories below dest that exist take mode and owner of the source. Of several files
+ * for a dest that is no directory each replaces the one before. Files and links in the way are
+ * replaced; a directory in the way of a file, or anything else in the way of a directory, is
+ * ERR_FAILED. Errors name the path in the image; what was written before one stays, so the
+ * caller drops the layer.
  */
 must_use int tree_copy(
 	struct tree_feed *feed, int root, const struct tree_copy_options *options, struct err *err);
