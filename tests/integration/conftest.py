@@ -4,15 +4,18 @@ Spaces made on the spot, and the check that nothing is left behind."""
 
 import getpass
 import os
+import random
 import shutil
 import subprocess
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
 import leaks
 import pytest
 from browser import Browser
+from hostile import CANARY
 from program import Account, Program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,6 +224,29 @@ def nothing_left(folder, mark):
     yield
     left = watch.leaks()
     assert not left, "left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture
+def outside(folder, account):
+    """A folder of the host beside the store: one file in it, and so it must stay."""
+    place = folder / f"outside-{account.name}"
+    place.mkdir(exist_ok=True)
+    (place / "canary").write_text(CANARY)
+    account.owns(place)
+    yield place
+    assert [path.name for path in place.iterdir()] == ["canary"]
+    assert (place / "canary").read_text() == CANARY
+    assert (place / "canary").stat().st_nlink == 1
+    (place / "canary").unlink()
+    place.rmdir()
+
+
+@pytest.fixture
+def moments():
+    """By chance, but a failing run names the seed that repeats them."""
+    number = int(os.environ.get("SPACEPORT_TEST_SEED") or time.time_ns() % 1_000_000)
+    print(f"SPACEPORT_TEST_SEED={number}")
+    return random.Random(number)
 
 
 @pytest.fixture

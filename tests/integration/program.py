@@ -133,6 +133,12 @@ class Process:
     def signal(self, number):
         self.popen.send_signal(number)
 
+    def kill_after(self, seconds):
+        """Kills the program alone, not its group: its children must see to their own end."""
+        time.sleep(seconds)
+        self.signal(signal.SIGKILL)
+        self.popen.wait()
+
     def wait(self, seconds=STOP_SECONDS):
         """Waits for the end; a process that outlives its time is killed with its group."""
         try:

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 at any moment leaves a store that the next build uses, and no process behind."""
 
-import os
-import random
 import signal
 import time
 
 import leaks
-import pytest
 
 SPACE = """FROM busybox:latest
 RUN seq 1 20000 > /numbers && sync
@@ -21,32 +18,14 @@ TREE = {f"tree/{number}.txt": f"{number}\n" * 500 for number in range(50)}
 KILLS = 12
 
 
-def seed():
-    """The moments are by chance, but a failing run names the seed that repeats them."""
-    return int(os.environ.get("SPACEPORT_TEST_SEED") or time.time_ns() % 1_000_000)
-
-
-@pytest.fixture
-def moments(request):
-    number = seed()
-    print(f"SPACEPORT_TEST_SEED={number}")
-    return random.Random(number)
-
-
-def kill_at(process, seconds):
-    """Kills the program alone, not its group: its children must see to their own end."""
-    time.sleep(seconds)
-    process.signal(signal.SIGKILL)
-    process.popen.wait()
-
-
 def test_killed_while_it_builds(fresh_spaceport, make_space, moments):
     space = make_space(SPACE, TREE)
     began = time.monotonic()
     good = fresh_spaceport.build(space, "--no-cache").image
     whole = time.monotonic() - began
     for _ in range(KILLS):
-        kill_at(fresh_spaceport.start("build", "--no-cache", space), moments.uniform(0, whole))
+        process = fresh_spaceport.start("build", "--no-cache", space)
+        process.kill_after(moments.uniform(0, whole))
     assert fresh_spaceport.build(space).image
     assert fresh_spaceport.build(space, "--no-cache").image
     assert good in fresh_spaceport("images", "--json").ok().out
@@ -60,7 +39,7 @@ def test_killed_while_it_pulls(fresh_spaceport, moments, make_space):
     for _ in range(KILLS):
         fresh_spaceport("image", "rm", "debian:trixie-slim")
         process = fresh_spaceport.start("image", "pull", "debian:trixie-slim")
-        kill_at(process, moments.uniform(0, whole))
+        process.kill_after(moments.uniform(0, whole))
     space = make_space("FROM debian:trixie-slim\nRUN dpkg --verify && test -x /usr/bin/perl\n")
     assert fresh_spaceport.build(space).image
 

@@ -5,8 +5,6 @@ or none: what it makes is, file by file, what an undisturbed build makes in an e
 And a disk that is full fails the build, and nothing but that."""
 
 import os
-import random
-import signal
 import subprocess
 import time
 
@@ -40,25 +38,6 @@ TREE = {f"tree/{folder}/{number}": f"{folder}{number}\n" * 300
 ROUNDS = {"root": 200, "user": 40}
 
 
-def seed():
-    """The moments are by chance, but a failing run names the seed that repeats them."""
-    return int(os.environ.get("SPACEPORT_TEST_SEED") or time.time_ns() % 1_000_000)
-
-
-@pytest.fixture
-def moments(request):
-    number = seed()
-    print(f"SPACEPORT_TEST_SEED={number}")
-    return random.Random(number)
-
-
-def kill_at(process, seconds):
-    """Kills the program alone, not its group: its children must see to their own end."""
-    time.sleep(seconds)
-    process.signal(signal.SIGKILL)
-    process.popen.wait()
-
-
 def difference(expected, found):
     for number, (one, other) in enumerate(zip(expected, found, strict=True)):
         if one != other:
@@ -84,7 +63,7 @@ def test_killed_at_many_moments(fresh_spaceport, make_space, moments, account):
     for number in range(1, ROUNDS["root" if account.is_root else "user"] + 1):
         moment = moments.uniform(0, whole)
         process = fresh_spaceport.start(*command(number))
-        kill_at(process, moment)
+        process.kill_after(moment)
         was_late = process.popen.returncode == 0
         ended += was_late
         whole *= 0.9 if was_late else 1.01  # as the machine's other work lets it

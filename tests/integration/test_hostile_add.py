@@ -12,28 +12,9 @@ from pathlib import Path
 import pytest
 from archives import PACKERS, tar
 from git_server import GitServer
+from hostile import up
 
 AS_HOST = {"SPACEPORT_BUILD_FETCH_NETWORK": "host"}
-CANARY = "canary-of-the-host"
-
-
-@pytest.fixture
-def outside(folder, account):
-    """A folder of the host beside the store: one file in it, and so it must stay."""
-    place = folder / f"beside-{account.name}"
-    place.mkdir(exist_ok=True)
-    (place / "canary").write_text(CANARY)
-    account.owns(place)
-    yield place
-    assert [path.name for path in place.iterdir()] == ["canary"]
-    assert (place / "canary").read_text() == CANARY
-    assert (place / "canary").stat().st_nlink == 1
-    (place / "canary").unlink()
-    place.rmdir()
-
-
-def up(path):
-    return "../" * 30 + str(path).lstrip("/")
 
 
 def add(spaceport, make_space, archive, rest=""):

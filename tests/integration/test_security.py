@@ -13,24 +13,9 @@ import httpx
 import oci
 import pytest
 from bad_registry import BadRegistry
+from hostile import CANARY, up
 
-CANARY = "canary-of-the-host"
 PEEK = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\n"
-
-
-@pytest.fixture
-def outside(folder, account):
-    """A folder of the host beside the store: one file in it, and so it must stay."""
-    place = folder / f"outside-{account.name}"
-    place.mkdir(exist_ok=True)
-    (place / "canary").write_text(CANARY)
-    account.owns(place)
-    yield place
-    assert [path.name for path in place.iterdir()] == ["canary"]
-    assert (place / "canary").read_text() == CANARY
-    assert (place / "canary").stat().st_nlink == 1
-    (place / "canary").unlink()
-    place.rmdir()
 
 
 @pytest.fixture
@@ -71,11 +56,6 @@ def busybox_tar(layout, tmp_path):
     subprocess.run(["gzip", "-dc", tmp_path / "busybox.tar.gz"], stdout=plain, check=True)
     plain.seek(0)
     return plain
-
-
-def up(path):
-    """A relative name that leads to an absolute path from however deep."""
-    return "../" * 30 + str(path).lstrip("/")
 
 
 class TestLayers:

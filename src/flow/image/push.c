@@ -158,20 +158,6 @@ static int send_config(
 	return r == UPLOAD_E_LOST ? -(int)err->kind : r;
 }
 
-static int check_stored(
-	const struct net_response *answer, const struct digest *digest, struct err *err)
-{
-	const char *header = net_header(answer, "Docker-Content-Digest", 0);
-	char ours[DIGEST_TEXT_SIZE];
-	struct digest theirs;
-
-	if (!header || !digest_parse(str_of(header), &theirs) || digest_eq(&theirs, digest))
-		return 0;
-	(void)err_set(err, ERR_NETWORK, "%s: wrong digest: the manifest %s was sent, %.100s stored",
-		buf_text(&answer->url), digest_text(digest, ours), header);
-	return err_hint(err, "the registry, or a proxy on the way to it, changes what it is given");
-}
-
 static int put_manifest(
 	struct push *push, struct str text, const struct digest *digest, struct err *err)
 {
@@ -186,7 +172,7 @@ static int put_manifest(
 	for (int attempt = 1;; attempt++) {
 		int r = endpoint_send(&push->registry, push->endpoint, &send, &answer, err);
 		if (r == 0 && answer.status >= 200 && answer.status < 300)
-			return check_stored(&answer, digest, err);
+			return registry_check_stored(&answer, digest, err);
 		if (r == 0)
 			r = endpoint_status_error(&push->registry, push->endpoint, &answer, err);
 		if (attempt == REGISTRY_TRIES || !registry_wait(&push->registry, &answer, attempt))

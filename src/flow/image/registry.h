@@ -96,6 +96,12 @@ struct registry_send {
  */
 must_use int endpoint_send(struct registry *registry, struct endpoint *endpoint,
 	const struct registry_send *send, struct net_response *ret, struct err *err);
+/*
+ * What was sent was taken, says the registry: for what? ERR_NETWORK when the digest that it tells
+ * is another one.
+ */
+must_use int registry_check_stored(
+	const struct net_response *answer, const struct digest *digest, struct err *err);
 /* An answer that is no success as an error: URL, meaning, the registry's own message, remedy. */
 int endpoint_status_error(const struct registry *registry, const struct endpoint *endpoint,
 	const struct net_response *answer, struct err *err);

@@ -86,3 +86,17 @@ int registry_reach(struct registry *registry, struct endpoint **ret, struct err 
 	}
 	return registry_failed(registry, err);
 }
+
+int registry_check_stored(
+	const struct net_response *answer, const struct digest *digest, struct err *err)
+{
+	const char *header = net_header(answer, "Docker-Content-Digest", 0);
+	char ours[DIGEST_TEXT_SIZE];
+	struct digest theirs;
+
+	if (!header || !digest_parse(str_of(header), &theirs) || digest_eq(&theirs, digest))
+		return 0;
+	(void)err_set(err, ERR_NETWORK, "%s: wrong digest: %s was sent, %.100s was stored",
+		buf_text(&answer->url), digest_text(digest, ours), header);
+	return err_hint(err, "the registry, or a proxy on the way to it, changes what it is given");
+}

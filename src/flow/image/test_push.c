@@ -475,7 +475,7 @@ static void failures(void **state)
 		{UPLOADS_NO_LOCATION, ERR_NETWORK, "does not say where to go on"},
 		{UPLOADS_FILE_LOCATION, ERR_NETWORK, "redirects to what is no HTTP URL"},
 		{UPLOADS_WRONG_DIGEST, ERR_NETWORK, "wrong digest"},
-		{UPLOADS_WRONG_MANIFEST, ERR_NETWORK, "wrong digest: the manifest"},
+		{UPLOADS_WRONG_MANIFEST, ERR_NETWORK, "manifests/latest: wrong digest"},
 		{UPLOADS_ENDLESS, ERR_LIMIT, "sent more than the 1048576 bytes expected"},
 	};
 

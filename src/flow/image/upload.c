@@ -366,21 +366,6 @@ static void print_commit(const struct upload *u, const struct digest *digest, st
 	net_url_encode(str_of(digest_text(digest, text)), ret);
 }
 
-/* Taken, says the registry. For what? */
-static int check_commit(
-	const struct net_response *answer, const struct digest *digest, struct err *err)
-{
-	const char *header = net_header(answer, "Docker-Content-Digest", 0);
-	char ours[DIGEST_TEXT_SIZE];
-	struct digest theirs;
-
-	if (!header || !digest_parse(str_of(header), &theirs) || digest_eq(&theirs, digest))
-		return 0;
-	(void)err_set(err, ERR_NETWORK, "%s: wrong digest: %s was sent, %.100s was stored",
-		buf_text(&answer->url), digest_text(digest, ours), header);
-	return err_hint(err, "the registry, or a proxy on the way to it, changes what it is given");
-}
-
 /* PUT, with what is left of the chunk as its body. */
 static int commit(struct upload *u, const struct upload_result *blob, int *attempt, struct err *err)
 {
@@ -393,7 +378,7 @@ static int commit(struct upload *u, const struct upload_result *blob, int *attem
 		.url = buf_text(&url), .body = buf_str(&u->chunk), .stall_seconds = COMMIT_SECONDS};
 	int r = ask(u, "PUT", &send, &answer, err);
 	if (r == 0 && is_success(&answer))
-		return check_commit(&answer, &blob->digest, err);
+		return registry_check_stored(&answer, &blob->digest, err);
 	if (r == 0 && shrink(u, &answer, n)) {
 		r = flush(u, err);
 		return r == 0 ? AGAIN : r;
@@ -449,7 +434,7 @@ static int send_file(
 		.stall_seconds = COMMIT_SECONDS};
 	r = ask(u, "PUT", &send, &answer, err);
 	if (r == 0 && is_success(&answer))
-		return check_commit(&answer, &blob->digest, err);
+		return registry_check_stored(&answer, &blob->digest, err);
 	if (r == 0)
 		r = status_error(u, &answer, err);
 	if (!answer.may_retry)
