@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Docker engine of the bench's own: Debian's dockerd below one folder, gone without a
-trace at the end. Its containers are on a bridge, as with any Docker; where iptables does
-not work they use the host's network."""
+"""A Docker engine of the bench's or a test's own: the machine's dockerd below one folder, gone
+without a trace at the end. The bench's containers are on a bridge, as with any Docker; where
+iptables does not work they use the host's network."""
 
 import contextlib
 import json
@@ -107,9 +107,14 @@ def traces():
                                 Path("/run/docker")) if place.exists()}
 
 
+class Failed(Exception):
+    """dockerd did not come up; the text has the end of its log."""
+
+
 class Engine:
-    def __init__(self, folder, mark):
-        self.folder, self.mark = folder / "docker", mark
+    def __init__(self, folder, mark, is_bridged=True):
+        """Below `folder`; `mark` is a variable, {name: value}, that tells its processes."""
+        self.folder, self.mark, self.is_bridged = folder / "docker", mark, is_bridged
         self.socket = self.folder / "sock"
         self.network = self.process = None
         self.traces = traces()
@@ -119,7 +124,7 @@ class Engine:
         (self.folder / "daemon.json").write_text(json.dumps(
             {"deprecated-key-path": str(self.folder / "key.json"), "log-level": "warn"}))
         try:
-            if firewall_works():
+            if self.is_bridged and firewall_works():
                 self.network = Network()
             self.start()
         except BaseException:
@@ -138,9 +143,11 @@ class Engine:
 
     def arguments(self):
         own = self.network.arguments() if self.network else ["--bridge=none", "--iptables=false"]
-        return ["dockerd", "--config-file", self.folder / "daemon.json", "--data-root",
-                self.folder / "data", "--exec-root", self.folder / "exec", "--host",
-                f"unix://{self.socket}", "--pidfile", self.folder / "pid", *own]
+        # Its mounts are its own: they would get into every namespace that is made meanwhile.
+        return ["unshare", "--mount", "--propagation", "slave", "dockerd",
+                "--config-file", self.folder / "daemon.json", "--data-root", self.folder / "data",
+                "--exec-root", self.folder / "exec", "--host", f"unix://{self.socket}",
+                "--pidfile", self.folder / "pid", *own]
 
     def start(self):
         env = dict(os.environ, **self.mark)
@@ -150,7 +157,7 @@ class Engine:
         end = time.monotonic() + START_SECONDS
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"bench: dockerd did not come up:\n{self.log()}")
+                raise Failed(f"dockerd did not come up:\n{self.log()}")
             time.sleep(0.05)
 
     def answers(self):
