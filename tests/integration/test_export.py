@@ -52,6 +52,8 @@ class TestArchive:
         """The first knows no digest, the others all; a file and a pipe."""
         first = spaceport("image", "export", built, "--output", place / "first.tar").ok()
         assert first.err.count("done") == 3
+        assert all(line.startswith(f"export docker.io/library/{built}: ")
+                   for line in first.err.splitlines())
         spaceport("image", "save", built, "-o", place / "second.tar").ok()
         (place / "third.tar").write_bytes(spaceport.bytes("image", "export", built))
         assert read(place / "first.tar") == read(place / "second.tar") == read(place / "third.tar")
@@ -126,7 +128,8 @@ class TestRoundTrips:
     def test_back_into_another_store(self, spaceport, fresh_spaceport, built, place):
         """Its id, its tree and its configuration: exported once more it is the same archive."""
         spaceport("image", "export", built, "-o", place / "one.tar").ok()
-        fresh_spaceport("image", "import", place / "one.tar").ok()
+        told = fresh_spaceport("image", "import", place / "one.tar").ok().err
+        assert told and all(line.startswith("import ") for line in told.splitlines())
         fresh_spaceport("image", "export", built, "-o", place / "two.tar").ok()
         assert read(place / "one.tar") == read(place / "two.tar")
         layer = exported.Exported(place / "two.tar").layer(1)

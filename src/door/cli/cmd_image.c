@@ -95,6 +95,7 @@ static int import_main(struct invocation *inv, struct err *err)
 	struct store_imported imported = {0};
 	int r = 0;
 
+	progress_set_verb(progress, "import");
 	if (values->tag) {
 		archive.name = &reference;
 		r = oci_reference_parse(&inv->arena, str_of(values->tag), &reference, err);

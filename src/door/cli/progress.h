@@ -32,9 +32,9 @@ struct progress;
 
 /* auto becomes bars where lines can be drawn over, and plain elsewhere. */
 struct progress *progress_new(enum progress_mode mode, int fd);
-/* Nothing that is drawn over stays. */
 /* What transfers are called: "pull" at first, "push", …; static. */
 void progress_set_verb(struct progress *p, const char *verb);
+/* Nothing that is drawn over stays. */
 void progress_free(struct progress *p);
 DEFINE_CLEANUP(struct progress *, progress_free);
 
