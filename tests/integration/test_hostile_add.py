@@ -141,6 +141,35 @@ RUN test "$(cat /all/a.x)" = "as it is" && test ! -e /evil && test -L /all/out
                 space = make_space(f"FROM scratch\nADD {server.url}/r.git#main:{subdir} /x/\n")
                 spaceport.build(space, env=AS_HOST).failed(1, says=["Dockerfile:2"])
 
+    REPOSITORIES = {"large": {"f": random.Random(1).randbytes(3 << 20).hex()},
+                    "small when packed": {"f": "0" * (64 << 20)},
+                    "many files": {f"f{n}": "0" * (1 << 20) for n in range(8)}}
+
+    @pytest.mark.parametrize("what", REPOSITORIES)
+    def test_a_repository_without_measure(self, spaceport, make_space, tmp_path, what):
+        with GitServer(tmp_path) as server:
+            server.repository().commit(self.REPOSITORIES[what])
+            space = make_space(f"FROM scratch\nADD {server.url}/r.git /x/\n")
+            env = AS_HOST | {"SPACEPORT_BUILD_FETCH_SIZE": "4MiB"}
+            spaceport.build(space, env=env).failed(
+                1, says=["Dockerfile:2", "ADD", "more than 4194304 bytes", "build.fetch_size"])
+
+    def test_a_repository_of_trees_in_trees(self, spaceport, make_space, tmp_path):
+        """Ten directories that are one, in ten that are one, …: 10^8 files in some objects."""
+        with GitServer(tmp_path) as server:
+            made = server.repository()
+            made.commit({"f": "x"})
+            entry = "100644 blob " + made.git("rev-parse", "HEAD:f")
+            for _ in range(8):
+                text = "".join(f"{entry}\td{n}\n" for n in range(10))
+                entry = "040000 tree " + made.git("mktree", input=text)
+            commit = made.git("commit-tree", "-m", "bomb", entry.split()[2])
+            made.git("update-ref", "refs/heads/main", commit)
+            space = make_space(f"FROM scratch\nADD {server.url}/r.git /x/\n")
+            env = AS_HOST | {"SPACEPORT_BUILD_FETCH_SIZE": "1MiB"}
+            spaceport.build(space, env=env, timeout=60).failed(
+                1, says=["Dockerfile:2", "list the repository's files", "more than"])
+
     def test_git_has_no_rights_and_no_files(self, spaceport, make_space, tmp_path):
         """While git waits for a server that does not answer, look at it."""
         listener = socket.create_server(("127.0.0.1", 0))

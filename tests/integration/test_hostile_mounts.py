@@ -102,3 +102,23 @@ RUN --mount=type=cache,id={uuid.uuid4().hex},target=/d/e rm -rf /d && mv /keep /
 RUN test -e /d/file && test ! -e /keep && test ! -e /d/e
 """)
     spaceport.build(space).ok()
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "bind", "cache"])
+def test_a_stub_behind_a_link_of_the_step_stays(spaceport, make_space, folder, account, kind):
+    """What takes the place of its parent meanwhile leads out of the image: an empty folder of
+    the host with the stub's name is not removed, and no time of it changes."""
+    outside = folder / f"outside-{uuid.uuid4().hex[:8]}"
+    (outside / "stub/empty").mkdir(parents=True)
+    account.owns(outside)
+    before = (outside / "stub").stat().st_mtime_ns
+    up = "../" * 20 + str(outside).lstrip("/")
+    for target in (outside, up):
+        space = make_space(BUSYBOX + f"RUN --mount=type={kind},target=/a/stub/empty "
+                           f"mv /a /away && ln -s {target} /a\nRUN test -L /a\n")
+        spaceport.build(space, "--no-cache").ok()
+        assert (outside / "stub/empty").is_dir()
+        assert (outside / "stub").stat().st_mtime_ns == before
+    (outside / "stub/empty").rmdir()
+    (outside / "stub").rmdir()
+    outside.rmdir()

@@ -11,8 +11,8 @@ def passes(spaceport, make_space, text, *args):
 
 
 NAMES = """RUN mkdir -p /etc && echo 'root:x:0:0::/root:/bin/sh' >/etc/passwd \\
- && echo 'a:x:1500:1600::/home/a:/bin/sh' >>/etc/passwd && echo '77:x:8:9::/:/bin/sh' >>/etc/passwd \\
- && echo 'people:x:1700:' >/etc/group
+ && echo 'a:x:1500:1600::/home/a:/bin/sh' >>/etc/passwd \\
+ && echo '77:x:8:9::/:/bin/sh' >>/etc/passwd && echo 'people:x:1700:' >/etc/group
 """
 
 
@@ -20,7 +20,7 @@ NAMES = """RUN mkdir -p /etc && echo 'root:x:0:0::/root:/bin/sh' >/etc/passwd \\
 def test_point_20_the_group_of_chown(spaceport, make_space, copy):
     """Of a number it is the same number, of a name the user's own group: whoever has the number."""
     owners = {"1000": "1000:1000", "a": "1500:1600", "a:people": "1500:1700", "a:5": "1500:5",
-              "5:people": "5:1700", "1500": "1500:1500", "3:4": "3:4", "root": "0:0"}
+              "5:people": "5:1700", "1500": "1500:1500", "3:4": "3:4", "root": "0:0", "77": "77:77"}
     passes(spaceport, make_space, NAMES + "ENV WHO=a\n" + "".join(
         f"{copy} --chown={owner} Dockerfile /f{n}\nRUN test $(stat -c %u:%g /f{n}) = {ids}\n"
         for n, (owner, ids) in enumerate(owners.items())) + f"""

@@ -143,6 +143,14 @@ def test_what_only_operators_grant_is_refused(refused):
         refused(f"FROM scratch AS a\nONBUILD RUN {flag} x\nFROM a\n", "Dockerfile:", name)
 
 
+def test_triggers_of_an_image_are_granted_no_more(spaceport, make_space, refused):
+    for number, flag in enumerate(["--network=host", "--security=insecure", "--device=x.y/z=a",
+                                   "--mount=type=ssh,required"]):
+        base = make_space(f"{BUSYBOX}COPY README.md /\nONBUILD RUN {flag} x\n")
+        spaceport.build(base, "-t", f"not-granted-{number}").ok()
+        refused(f"FROM not-granted-{number}\n", "Dockerfile:1", "not supported")
+
+
 def test_switches_in_arguments(build, plan, refused):
     build(BUSYBOX + "RUN test \"$(hostname)\" = other\n",
           "--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=other")

@@ -64,7 +64,7 @@ must_use int fetch_find(
 struct fetch_options {
 	const char *ca_bundle;				 /* path, or NULL */
 	const char *http_proxy, *https_proxy, *no_proxy; /* NULL: none */
-	uint64_t max_bytes;				 /* of one file; 0: no limit */
+	uint64_t max_bytes;  /* of one file, and of those of a commit; 0: no limit */
 	const char *scratch; /* a directory of this mount namespace's own, for git */
 	/* Now and then while bytes come. total 0: not known. May be NULL. */
 	void (*progress)(void *arg, uint64_t done, uint64_t total);

@@ -6,11 +6,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
+#include "base/number.h"
 #include "fetch/internal.h"
 #include "fetch/jail.h"
 #include "os/command.h"
@@ -18,7 +20,7 @@
 #include "os/file.h"
 
 enum {
-	OUTPUT_MAX = 1 << 20,
+	OUTPUT_MAX = 16 << 20,
 	SAID_MAX = 64 << 10,
 	ASK_SECONDS = 120,
 	WORK_SECONDS = 3600,
@@ -131,6 +133,13 @@ static void find_reason(const struct git *g, struct str said, struct buf *ret)
 	buf_add_str(ret, str_head(reason, 500));
 }
 
+static int too_large(const struct git *g, const char *what, struct err *err)
+{
+	(void)err_set(
+		err, ERR_LIMIT, "%s more than %" PRIu64 " bytes", what, g->options->max_bytes);
+	return err_hint(err, "build.fetch_size in spaceport.yaml says how much a fetch may bring");
+}
+
 static int explain(const struct git *g, const char *verb, int status, int said_fd, struct err *err)
 {
 	cleanup(buf_done) struct buf said = {0};
@@ -140,6 +149,8 @@ static int explain(const struct git *g, const char *verb, int status, int said_f
 	if (lseek(said_fd, 0, SEEK_SET) == 0)
 		/* What is longer than this has said enough. */
 		ignored(file_read_fd(said_fd, SAID_MAX, &said, NULL));
+	if (said.len && memmem(said.data, said.len, strerror(EFBIG), strlen(strerror(EFBIG))))
+		return too_large(g, "a file of the repository has", err);
 	find_reason(g, buf_str(&said), &reason);
 	if (!reason.len)
 		buf_add_text(&reason, command_status_text(text, status));
@@ -155,8 +166,9 @@ static int explain(const struct git *g, const char *verb, int status, int said_f
 static int run_git(const struct git *g, int seconds, const char *const *args,
 	struct buf *ret_output, struct err *err)
 {
-	static const char *const settings[] = {"core.hooksPath=/dev/null", "core.fsmonitor=false",
-		"core.symlinks=true", "gc.auto=0", "maintenance.auto=false",
+	/* Objects stay packed: so they are measured quickly, however often a tree names them. */
+	static const char *const settings[] = {"transfer.unpackLimit=1", "core.hooksPath=/dev/null",
+		"core.fsmonitor=false", "core.symlinks=true", "gc.auto=0", "maintenance.auto=false",
 		"advice.detachedHead=false", "fetch.recurseSubmodules=false",
 		"submodule.recurse=false", "init.defaultBranch=main", "http.lowSpeedLimit=1000",
 		"http.lowSpeedTime=30"};
@@ -175,6 +187,7 @@ static int run_git(const struct git *g, int seconds, const char *const *args,
 	fill_env(g, &c.env);
 	c.stderr_fd = said;
 	c.die_with_parent = true;
+	c.ends_at_limit = true;
 	c.before_exec = jail_before_exec;
 	c.arg = (void *)(uintptr_t)&g->jail;
 	int r = put_ca(g, err);
@@ -307,6 +320,30 @@ static int fetch_commit(const struct git *g, const char *commit, struct err *err
 	return r < 0 ? r : err_set(err, ERR_FAILED, "the repository has no commit %s", commit);
 }
 
+/*
+ * Files that are small when packed, and trees that name one file again and again, are measured
+ * before they are laid out.
+ */
+static int measure(const struct git *g, const char *commit, struct err *err)
+{
+	cleanup(buf_done) struct buf sizes = {0};
+	uint64_t total = 0, size;
+
+	int r = GIT(g, ASK_SECONDS, &sizes, err, "ls-tree", "-r", "--format=%(objectsize)", commit);
+	if (r < 0)
+		return err_wrap(err, "list the repository's files");
+	for (struct str rest = buf_str(&sizes); rest.n;) {
+		struct str line = str_cut(&rest, '\n');
+		/* A submodule has no size. */
+		if (!parse_u64(line, UINT64_MAX, &size))
+			continue;
+		if (size > g->options->max_bytes - total)
+			return too_large(g, "the repository's files have", err);
+		total += size;
+	}
+	return 0;
+}
+
 static int lay_out(const struct git *g, const char *commit, struct err *err)
 {
 	const char *format =
@@ -317,6 +354,8 @@ static int lay_out(const struct git *g, const char *commit, struct err *err)
 		r = GIT(g, ASK_SECONDS, NULL, err, "config", "remote.origin.url", g->what->url);
 	if (r == 0)
 		r = fetch_commit(g, commit, err);
+	if (r == 0 && g->options->max_bytes)
+		r = measure(g, commit, err);
 	if (r == 0)
 		r = GIT(g, WORK_SECONDS, NULL, err, "checkout", "-q", "--force", "--detach", commit,
 			"--");

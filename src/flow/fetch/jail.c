@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -130,6 +131,8 @@ int jail_before_exec(void *arg)
 	const struct jail *jail = arg;
 
 	(void)umask(022);
+	/* A file that is too large is then an error that the program tells. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	if (chroot(jail->root) < 0 || chdir(JAIL_WORK) < 0)
 		return errno;
 	if (limit(RLIMIT_CORE, 0) < 0 || limit(RLIMIT_CPU, CPU_SECONDS) < 0 ||

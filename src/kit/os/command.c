@@ -252,22 +252,25 @@ int command_wait(pid_t pid, int *ret_status, struct err *err)
 	return 0;
 }
 
-/* 0 at end of file; ERR_LIMIT when the deadline passes first. */
-static int read_until(int fd, size_t limit, int64_t deadline, struct buf *ret, struct err *err)
+/* 0 at end of file; ERR_LIMIT when the deadline passes first, or when more comes than may. */
+static int read_until(
+	const struct command_capture *capture, size_t limit, struct buf *ret, struct err *err)
 {
 	for (;;) {
-		int64_t left = (deadline - clock_now()) / 1000000;
-		struct pollfd p = {.fd = fd, .events = POLLIN};
+		int64_t left = (capture->deadline - clock_now()) / 1000000;
+		struct pollfd p = {.fd = capture->output, .events = POLLIN};
 		char chunk[8192];
 		if (left <= 0 || poll(&p, 1, (int)left) == 0)
 			return err_set(err, ERR_LIMIT, "took too long");
-		ssize_t n = read(fd, chunk, sizeof(chunk));
+		ssize_t n = read(capture->output, chunk, sizeof(chunk));
 		if (n == 0)
 			return 0;
 		if (n < 0 && errno != EINTR && errno != EAGAIN)
 			return err_sys(err, "read output");
 		if (n > 0 && ret->len < limit)
 			buf_add(ret, chunk, (size_t)n);
+		else if (n > 0 && capture->ends_at_limit)
+			return err_set(err, ERR_LIMIT, "said more than %zu bytes", limit);
 	}
 }
 
@@ -295,6 +298,7 @@ int command_capture_begin(
 	*ret = (struct command_capture){.pid = pid,
 		.output = pipe_fds[0],
 		.name = xstrdup(c->argv.items[0]),
+		.ends_at_limit = c->ends_at_limit,
 		.deadline = clock_now() + seconds * INT64_C(1000000000)};
 	return 0;
 }
@@ -307,7 +311,7 @@ int command_capture_end(struct command_capture *capture, size_t limit, struct bu
 	pid_t pid = capture->pid;
 	struct err ignored = {0};
 
-	int r = read_until(output, limit, capture->deadline, ret_output, err);
+	int r = read_until(capture, limit, ret_output, err);
 	*capture = (struct command_capture){.output = -1};
 	if (r < 0)
 		kill(pid, SIGKILL);

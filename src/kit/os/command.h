@@ -24,6 +24,7 @@ struct command {
 	int cwd_fd;	      /* < 0: unchanged */
 	bool own_group;	      /* a process group of its own, so that a terminal's ^C passes it by */
 	bool die_with_parent; /* SIGKILL when the thread that started it ends */
+	bool ends_at_limit;   /* for command_capture(): too much output is an error */
 	/*
 	 * Runs in the child before exec, NULL for nothing; returns 0 or an errno value that
 	 * the parent gets as its error.
@@ -75,7 +76,8 @@ must_use int command_wait(pid_t pid, int *ret_status, struct err *err);
 
 /*
  * Start, read all of its stdout (and stderr, if stderr_fd is -1: merged) into ret_output up to
- * `limit` bytes, wait. Killed after `seconds` (ERR_LIMIT). Returns 0 when it ran, whatever
+ * `limit` bytes, wait. Killed after `seconds`, or when it says more and ends_at_limit is set
+ * (ERR_LIMIT). Returns 0 when it ran, whatever
  * its status.
  */
 must_use int command_capture(struct command *c, size_t limit, int seconds, struct buf *ret_output,
@@ -86,6 +88,7 @@ struct command_capture {
 	pid_t pid; /* 0: none is under way */
 	int output;
 	char *name;
+	bool ends_at_limit;
 	int64_t deadline;
 };
 
