@@ -532,6 +532,24 @@ class TestWhatIsCopied:
         (space / "Dockerfile").write_text("FROM scratch\nCOPY other/f2 /t\n")
         assert changed(), "the name of a file that is a source"
 
+    def test_point_52_what_a_wildcard_matches_is_in_the_key(self, spaceport, make_space):
+        """Names too, so that another name is another key; of no match there is one key."""
+        space = make_space("FROM scratch\nCOPY f* d*/x /t/\n", {"f1": "1", "f2": "2", "g": "3"})
+        seen = [keys(spaceport, space)]
+        for change in (lambda: (space / "f1").rename(space / "f3"),
+                       lambda: (space / "f2").write_text("4"),
+                       lambda: (space / "f4").write_text("5")):
+            change()
+            seen.append(keys(spaceport, space))
+            assert seen[-1] not in seen[:-1]
+        (space / "g").rename(space / "h")  # matches before and after: nothing
+        assert keys(spaceport, space) == seen[-1]
+        for name in ("f2", "f3", "f4"):
+            (space / name).unlink()
+        none = keys(spaceport, space)
+        (space / "h").unlink()
+        assert none not in seen and keys(spaceport, space) == none
+
     def test_point_53_what_else_is_in_the_key_of_a_copy(self, spaceport, make_space):
         space = make_space("", {"f": "1"})
         seen = []
