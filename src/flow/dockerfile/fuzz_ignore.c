@@ -12,15 +12,21 @@ static void require(bool truth)
 		abort();
 }
 
-/* Is the path one that a walker could come by: relative, without empty parts? */
+/*
+ * Is the path one that a walker could come by: relative, without empty parts, no deeper than
+ * the room tree goes?
+ */
 static bool is_clean(struct str path)
 {
+	enum { MAX_DEPTH = 200 };
+	size_t parts = 0;
+
 	if (!path.n)
 		return false;
-	for (struct str rest = path; rest.p;)
+	for (struct str rest = path; rest.p; parts++)
 		if (!str_cut(&rest, '/').n)
 			return false;
-	return true;
+	return parts <= MAX_DEPTH;
 }
 
 /*
