@@ -270,3 +270,26 @@ COPY --from=b /x /b
 «meet»cmp /a /b && test "$(wc -l < /meet/log)" = 1
 """))
         assert fresh_spaceport.build(space).image
+
+
+def test_caches_locked_in_opposite_order(spaceport, make_space):
+    """Two steps want both caches. Each gets its first one, since two others that hold one
+    each let go of the second first, and then wants the other's."""
+    name = uuid.uuid4().hex
+    meet = f"RUN --mount=type=cache,id={name},target=/meet "
+    lock = {end: f"--mount=type=cache,id={name}-{end},sharing=locked,target=/{end} "
+            for end in "xy"}
+    text = ""
+    for end, seconds in (("x", 4), ("y", 2)):
+        text += f"""FROM busybox:latest AS holds-{end}
+{meet}{lock[end]}: {name}; touch /meet/{end}; sleep {seconds}; echo > /holds-{end}
+"""
+    for stage, order in (("a", "xy"), ("b", "yx")):
+        text += f"""FROM busybox:latest AS {stage}
+{meet}until test -e /meet/x && test -e /meet/y; do sleep 0.1; done
+RUN {"".join(lock[end] for end in order)}: {name}; echo > /{stage}
+"""
+    text += "FROM busybox:latest\n" + "".join(
+        f"COPY --from={stage} /{stage} /{stage}\n" for stage in ("holds-x", "holds-y", "a", "b"))
+    built = spaceport.build(make_space(text), env={"SPACEPORT_BUILD_PARALLEL": "4"}, timeout=60)
+    assert built.image

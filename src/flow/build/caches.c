@@ -249,17 +249,22 @@ static int open_tool(struct step_caches *c, struct step_cache *item, struct err 
 	return layer_cache_open(c->b->layers, item->id, &options, &item->cache, err);
 }
 
+/* The first one of an id is the one that is opened. */
+static size_t first_of(const struct step_caches *c, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (str_eq(c->items[i].id, c->items[index].id))
+			return i;
+	return index;
+}
+
 static int open_one(struct step_caches *c, size_t index, int root, struct err *err)
 {
 	struct step_cache *item = &c->items[index];
 
-	item->same_as = index;
-	for (size_t i = 0; i < index; i++) {
-		if (!str_eq(c->items[i].id, item->id))
-			continue;
-		item->same_as = i;
+	item->same_as = first_of(c, index);
+	if (item->same_as != index)
 		return 0;
-	}
 	int r = item->mount ? open_mounted(c, item, root, err) : open_tool(c, item, err);
 	bool is_bound = item->mount && !item->mount->readonly && !item->spot.path;
 	if (r == 0 && is_bound) {
@@ -267,6 +272,26 @@ static int open_one(struct step_caches *c, size_t index, int root, struct err *e
 		r = layer_cache_watch(item->cache, err);
 	}
 	return r < 0 ? err_wrap(err, "cache for %s", item->target) : r;
+}
+
+/*
+ * Steps at the same time wait for each other's caches while they hold their own: all take them
+ * in the order of their ids, so that no two wait for each other.
+ */
+static int open_all(struct step_caches *c, int root, struct err *err)
+{
+	size_t order[CACHES_MAX] = {0};
+	int r = 0;
+
+	for (size_t i = 0; i < c->count; i++) {
+		size_t at = i;
+		for (; at > 0 && str_cmp(c->items[order[at - 1]].id, c->items[i].id) > 0; at--)
+			order[at] = order[at - 1];
+		order[at] = i;
+	}
+	for (size_t i = 0; i < c->count && r == 0; i++)
+		r = open_one(c, order[i], root, err);
+	return r;
 }
 
 int step_caches_make(struct build *b, const struct build_step *step, struct layer_draft *draft,
@@ -283,8 +308,8 @@ int step_caches_make(struct build *b, const struct build_step *step, struct laye
 	for (size_t i = 0; i < c->count && r == 0; i++)
 		if ((is_plain || !c->items[i].mount) && may_graft(c, &c->items[i]))
 			find_spot(c, &c->items[i], root);
-	for (size_t i = 0; i < c->count && r == 0; i++)
-		r = open_one(c, i, root, err);
+	if (r == 0)
+		r = open_all(c, root, err);
 	if (r == 0 && c->count)
 		*ret = take_ptr(c);
 	return r;
