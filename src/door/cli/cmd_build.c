@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/number.h"
@@ -13,6 +14,9 @@
 /* ---- Shared with run ---- */
 
 const struct option_spec build_option_specs[BUILD_OPTIONS] = {
+	{"allow", 0, OPTION_LIST, offsetof(struct build_flags, allow), "WHAT",
+		"let steps have what they ask for: network.host, security.insecure", NULL,
+		COMPLETE_NOTHING},
 	{"build-arg", 0, OPTION_LIST, offsetof(struct build_flags, build_args), "NAME[=VALUE]",
 		"a build argument; without a value that of the environment", NULL,
 		COMPLETE_NOTHING},
@@ -32,6 +36,9 @@ const struct option_spec build_option_specs[BUILD_OPTIONS] = {
 		"how to tell what happens", progress_words, COMPLETE_NOTHING},
 	{"pull", 0, OPTION_FLAG, offsetof(struct build_flags, pull), NULL,
 		"ask the registry for base images that are here already", NULL, COMPLETE_NOTHING},
+	{"ssh", 0, OPTION_LIST, offsetof(struct build_flags, agents), "default|ID[=SOCKET]",
+		"an ssh-agent for RUN --mount=type=ssh; without SOCKET that of SSH_AUTH_SOCK", NULL,
+		COMPLETE_NOTHING},
 	{"target", 0, OPTION_TEXT, offsetof(struct build_flags, target), "STAGE",
 		"the stage to build (the last one)", NULL, COMPLETE_NOTHING},
 };
@@ -50,6 +57,52 @@ void build_flags_apply(
 		argv_add(&options->build_args, flags->build_args.items[i]);
 	for (size_t i = 0; i < flags->contexts.count; i++)
 		argv_add(&options->contexts, flags->contexts.items[i]);
+	for (size_t i = 0; i < flags->allow.count; i++)
+		argv_add(&options->allow, flags->allow.items[i]);
+}
+
+static int agent_check(const struct build_agent *agent, struct err *err)
+{
+	struct stat st;
+
+	if (!*agent->id)
+		return err_set(err, ERR_INPUT, "an id is missing");
+	if (!*agent->socket) {
+		(void)err_set(err, ERR_INPUT, "%s: SSH_AUTH_SOCK is not set", agent->id);
+		return err_hint(err,
+			"start an agent: eval $(ssh-agent) && ssh-add; or name its "
+			"socket: --ssh %s=SOCKET",
+			agent->id);
+	}
+	if (stat(agent->socket, &st) < 0)
+		return err_sys(err, "%s: %s", agent->id, agent->socket);
+	if (S_ISSOCK(st.st_mode))
+		return 0;
+	(void)err_set(
+		err, ERR_INPUT, "%s: %s is not a socket of an agent", agent->id, agent->socket);
+	return err_hint(err, "keys are not read from files: ssh-add %s, then --ssh %s",
+		agent->socket, agent->id);
+}
+
+int build_flags_agents(struct arena *a, const struct build_flags *flags,
+	struct build_options *options, struct err *err)
+{
+	size_t count = flags->agents.count;
+	struct build_agent *agents = arena_array(a, count + 1, sizeof(*agents));
+	const char *usual = getenv("SSH_AUTH_SOCK");
+
+	for (size_t i = 0; i < count; i++) {
+		struct str socket = str_of(flags->agents.items[i]), id = str_cut(&socket, '=');
+		agents[i] = (struct build_agent){.id = arena_str(a, id).p,
+			.socket = socket.p ? socket.p
+				  : usual  ? usual
+					   : ""};
+		if (agent_check(&agents[i], err) < 0)
+			return err_wrap(err, "--ssh");
+	}
+	options->agents = agents;
+	options->agent_count = count;
+	return 0;
 }
 
 void build_summary(const struct build_result *result, struct buf *ret)
@@ -261,6 +314,8 @@ static int build_with(struct invocation *inv, struct build_options *options, str
 	if (r == 0)
 		r = read_secrets(inv, &values->secrets, options, err);
 	if (r == 0)
+		r = build_flags_agents(&inv->arena, &values->flags, options, err);
+	if (r == 0)
 		r = invocation_settings(inv, &settings, err);
 	if (r < 0)
 		return r;
@@ -285,6 +340,7 @@ static int build_main(struct invocation *inv, struct err *err)
 	argv_done(&options.tags);
 	argv_done(&options.build_args);
 	argv_done(&options.contexts);
+	argv_done(&options.allow);
 	return r;
 }
 

@@ -32,7 +32,7 @@ extern const struct cli_command cmd_save;
 /* ---- Options of every command that builds ---- */
 
 struct build_flags {
-	struct option_list build_args, contexts;
+	struct option_list allow, build_args, contexts, agents;
 	const char *file;
 	bool no_cache;
 	bool no_tool_cache;
@@ -42,12 +42,15 @@ struct build_flags {
 	const char *target;
 };
 
-enum { BUILD_OPTIONS = 9 };
+enum { BUILD_OPTIONS = 11 };
 extern const struct option_spec build_option_specs[BUILD_OPTIONS];
 
 /* Fill the options that the flags and `dir` decide; the lists are the caller's to release. */
 void build_flags_apply(
 	const struct build_flags *flags, const char *dir, struct build_options *options);
+/* What --ssh names; it is to be had in the arena. */
+must_use int build_flags_agents(struct arena *a, const struct build_flags *flags,
+	struct build_options *options, struct err *err);
 
 /* "build 1.9s (6/7 cached)" */
 void build_summary(const struct build_result *result, struct buf *ret);

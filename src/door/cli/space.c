@@ -250,11 +250,14 @@ static int build_space(struct making *m, struct err *err)
 	argv_copy(&options.build_args, &m->variables.env);
 	build_flags_apply(m->wish->build, m->wish->target, &options);
 	build_secrets(m, &options);
-	int r = build_run(m->tools->settings, &options, &m->plan->build, err);
+	int r = build_flags_agents(m->arena, m->wish->build, &options, err);
+	if (r == 0)
+		r = build_run(m->tools->settings, &options, &m->plan->build, err);
 	forget_secrets(&options);
 	argv_done(&options.tags);
 	argv_done(&options.build_args);
 	argv_done(&options.contexts);
+	argv_done(&options.allow);
 	if (r < 0)
 		return r;
 	m->plan->is_built = true;

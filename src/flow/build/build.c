@@ -35,7 +35,7 @@ int build_open(struct build *b, const struct settings *settings,
 {
 	b->options = options;
 	b->settings = settings;
-	b->context_socket = b->report = -1;
+	b->context_socket = b->agent_socket = b->report = -1;
 	b->downloads = b->downloads_lock = -1;
 	int r = store_open(settings, &b->store, err);
 	if (r < 0)
@@ -50,6 +50,7 @@ int build_open(struct build *b, const struct settings *settings,
 struct servers {
 	pid_t pids[BUILD_MAX_WORKERS];
 	size_t count;
+	pid_t agents; /* leads a group of processes; 0: there are none */
 };
 
 /* A feed keeps its server busy to the end: each worker has one of its own. */
@@ -91,11 +92,45 @@ static int start_servers(struct build *b, struct servers *ret, struct err *err)
 	return r;
 }
 
+/* One for all workers: it answers nothing. It needs no descriptor of this process's. */
+static int start_agent_server(struct build *b, struct servers *servers, struct err *err)
+{
+	enum { ITS_SOCKET = 3 };
+	int fds[2];
+
+	if (!b->options->agent_count)
+		return 0;
+	int r = tree_socket_pair(fds, err);
+	if (r < 0)
+		return r;
+	pid_t parent = getpid();
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)setpgid(0, 0);
+		if (getppid() != parent || (fds[0] != ITS_SOCKET && dup2(fds[0], ITS_SOCKET) < 0) ||
+			close_range(ITS_SOCKET + 1, ~0U, 0) < 0)
+			_exit(1);
+		agents_serve(ITS_SOCKET, b->options->agents, b->options->agent_count);
+	}
+	close(fds[0]);
+	b->agent_socket = fds[1];
+	if (pid < 0)
+		return err_sys(err, "fork");
+	(void)setpgid(pid, pid); /* whoever comes first */
+	servers->agents = pid;
+	return 0;
+}
+
 static void stop_servers(struct servers *servers)
 {
 	struct err unused = {0};
 	int status;
 
+	if (servers->agents) {
+		(void)kill(-servers->agents, SIGKILL);
+		ignored(command_wait(servers->agents, &status, &unused));
+	}
 	for (size_t i = 0; i < servers->count; i++) {
 		(void)kill(servers->pids[i], SIGKILL); /* it may have ended with its socket */
 		ignored(command_wait(servers->pids[i], &status, &unused));
@@ -169,6 +204,8 @@ static void close_box_ends(void *arg)
 
 	while (b->server_count)
 		close(b->server_sockets[--b->server_count]);
+	if (b->agent_socket >= 0)
+		close(take_fd(&b->agent_socket));
 }
 
 static int make_cgroup(struct build *b, struct err *err)
@@ -204,6 +241,8 @@ static int run_box(struct build *b, int64_t start, struct err *err)
 	int r = make_cgroup(b, err);
 	if (r == 0)
 		r = start_servers(b, &servers, err);
+	if (r == 0)
+		r = start_agent_server(b, &servers, err);
 	b->cached_count = 0;
 	if (r == 0)
 		r = sandbox_work_run(&work, err);

@@ -29,6 +29,12 @@ struct build_secret {
 	const char *file; /* path on the host, or NULL */
 };
 
+/* An ssh-agent of the user's, for RUN --mount=type=ssh. */
+struct build_agent {
+	const char *id;
+	const char *socket; /* path on the host */
+};
+
 enum build_event_kind {
 	BUILD_PLANNED,	      /* text: "12 steps, 2 stages" ; total: number of steps */
 	BUILD_STEP_START,     /* step, name: "[2/9] RUN useradd -m -u 1000 user" */
@@ -70,6 +76,9 @@ struct build_options {
 	struct argv build_args; /* NAME=value, or NAME to take it from the environment */
 	const struct build_secret *secrets;
 	size_t secret_count;
+	const struct build_agent *agents;
+	size_t agent_count;
+	struct argv allow; /* "network.host", "security.insecure": besides the settings' */
 	bool no_cache;
 	bool no_tool_cache; /* uv, pip and npm keep their caches in the image */
 	bool pull;	    /* ask the registry even if the name is known here */

@@ -123,12 +123,12 @@ struct build {
 	/* To context servers: one for each worker; without workers the first is used. */
 	int server_sockets[BUILD_MAX_WORKERS];
 	size_t server_count;
+	int agent_socket;   /* to the server of ssh-agents; < 0: none is given */
 	int context_socket; /* the one of this process; < 0 outside */
 	int report;	    /* a worker's way to tell the scheduler; < 0 in others */
 	struct cgroup *cgroup;
 	bool has_network; /* it was started, or that failed: */
 	struct err network_error;
-	bool is_in_network;
 	unsigned mount_number;
 
 	char image_id[DIGEST_TEXT_SIZE];
@@ -193,6 +193,22 @@ void mask_add(struct mask *m, struct str secret);
 /* What can be shown of all bytes so far goes to ret; the rest waits. */
 void mask_feed(struct mask *m, struct str bytes, struct buf *ret);
 void mask_flush(struct mask *m, struct buf *ret);
+
+/* ---- allow.c ---- */
+
+/* ERR_FAILED at the first needed step that asks for what nobody allows it. */
+must_use int build_check_allowed(struct build *b, struct err *err);
+
+/* ---- agent.c: ssh-agents, outside of the box ---- */
+
+/*
+ * What the box asks for in one packet: the u32 index of an agent, a listening socket and the
+ * reading end of a pipe. Whoever connects to the socket talks to the agent, until the pipe's
+ * other end is closed.
+ */
+enum { AGENT_REQUEST_FDS = 2 };
+/* Serve such requests until there is nobody any more who could send one. */
+noreturn_fn void agents_serve(int socket, const struct build_agent *agents, size_t count);
 
 /* ---- key.c: what a step's result depends on ---- */
 

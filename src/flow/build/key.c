@@ -41,13 +41,16 @@ struct digest key_of_base(const struct build *b, const struct plan_stage *stage)
 	return digest_of(text.data, text.len);
 }
 
-/* The id and sharing of a cache, and whether a secret is required, change nothing in a result. */
+/*
+ * The id and sharing of a cache, and whether a secret or an agent is required, change nothing in a
+ * result.
+ */
 static void add_mount(struct buf *b, const struct plan_mount *m)
 {
 	buf_add_u32(b, m->kind);
 	add_text(b, m->target);
 	add_text(b, m->kind == PLAN_MOUNT_BIND ? m->source : "");
-	add_text(b, m->kind == PLAN_MOUNT_SECRET ? m->id : "");
+	add_text(b, m->kind == PLAN_MOUNT_SECRET || m->kind == PLAN_MOUNT_SSH ? m->id : "");
 	add_text(b, m->env);
 	buf_add_u32(b, m->readonly);
 	buf_add_u32(b, m->mode);
@@ -108,6 +111,8 @@ struct digest key_of_step(const struct digest *parent, const struct build_step *
 	/* Only without it, so that layers from before such caches existed are still good. */
 	if (step->without_tool_cache)
 		add_text(&text, "without tool cache");
+	if (op->run && op->run->insecure)
+		add_text(&text, "insecure");
 	if (op->copy) {
 		add_copy(&text, op->copy);
 		buf_add_u32(&text, op->copy->unpack);

@@ -18,6 +18,7 @@ struct held *mounts_hold(struct build *b, struct step_mounts *m, const char *wha
 	struct held *h = &m->held[m->held_count++];
 
 	h->path = xprintf("%s/%s-%u", sandbox_scratch(), what, b->mount_number++);
+	h->lifeline = -1;
 	return h;
 }
 
@@ -85,16 +86,6 @@ static int mount_cache(struct build *b, const struct build_step *step, struct st
 	return 0;
 }
 
-/* As in BuildKit without an agent: there is no socket and no SSH_AUTH_SOCK. */
-static void tell_ssh(struct build *b, const struct build_step *step)
-{
-	const struct build_event event = {.kind = BUILD_STEP_LOG,
-		.step = step->number,
-		.text = STR("builds are given no SSH agent: --mount=type=ssh is left out\n")};
-
-	build_emit(b, &event);
-}
-
 /* ---- all ---- */
 
 static int make_one(struct build *b, const struct build_step *step, struct step_mounts *m,
@@ -115,8 +106,7 @@ static int make_one(struct build *b, const struct build_step *step, struct step_
 	case PLAN_MOUNT_SECRET:
 		return mount_secret(b, m, plan, err);
 	case PLAN_MOUNT_SSH:
-		tell_ssh(b, step);
-		return 0;
+		return mount_ssh(b, m, plan, err);
 	}
 	return err_set(err, ERR_BUG, "a mount of kind %d", (int)plan->kind);
 }
@@ -160,6 +150,8 @@ static void unmount_overlay(struct held *h)
 
 static void release(struct held *h)
 {
+	if (h->lifeline >= 0)
+		close(h->lifeline);
 	if (h->is_mounted)
 		(void)umount2(h->path, MNT_DETACH); /* gone with the box at the latest */
 	/* A bind mount's point, or a file of ours; secrets must not outlive their step. */

@@ -15,6 +15,7 @@ enum { MAX_MOUNTS = 64 };
 struct held {
 	char *path; /* a mount point, or a file of ours */
 	bool is_mounted;
+	int lifeline;		  /* while it is open an ssh-agent is served there; < 0: none is */
 	struct layer_draft *copy; /* a throw-away copy, or the changes to what is shown */
 	char *overlay;		  /* name in scratch of a tree mounted with these changes */
 };
@@ -42,5 +43,8 @@ must_use int mount_secret(
 	struct build *b, struct step_mounts *m, const struct plan_mount *plan, struct err *err);
 must_use int mount_script(
 	struct build *b, struct step_mounts *m, const struct plan_file *script, struct err *err);
+/* mount_ssh.c */
+must_use int mount_ssh(
+	struct build *b, struct step_mounts *m, const struct plan_mount *plan, struct err *err);
 
 #endif

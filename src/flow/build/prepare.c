@@ -272,6 +272,8 @@ int build_prepare(struct build *b, struct err *err)
 	if (r == 0)
 		r = build_find_inputs(b, err);
 	if (r == 0)
+		r = build_check_allowed(b, err);
+	if (r == 0)
 		warn(b);
 	return r;
 }

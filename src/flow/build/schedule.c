@@ -17,8 +17,7 @@
  * there when the worker began. It tells of each step that it begins or has made.
  *
  * A worker needs some milliseconds and a network of its own. So where one stage after another is
- * all there is to do, PID 1 does it itself: most builds, and most ends of the others. From then
- * on it is in the network of the steps, and can start no workers any more.
+ * all there is to do, PID 1 does it itself: most builds, and most ends of the others.
  */
 
 /* ---- how the stages depend on each other ---- */
@@ -116,7 +115,7 @@ int schedule_width(struct build *b, size_t *ret, struct err *err)
 static bool is_to_run(const struct build_step *step)
 {
 	return step->op->kind == PLAN_RUN && !step->cached &&
-	       step->op->run->network != PLAN_NETWORK_NONE;
+	       step->op->run->network == PLAN_NETWORK_DEFAULT;
 }
 
 /* The way out takes a while to come up: time for the steps before the first that runs. */

@@ -73,7 +73,7 @@ void step_run_prepare(struct build *b)
 	b->has_network = true;
 }
 
-static int enter_network(struct build *b, struct err *err)
+static int need_network(struct build *b, struct err *err)
 {
 	if (!b->has_network)
 		step_run_prepare(b);
@@ -81,9 +81,14 @@ static int enter_network(struct build *b, struct err *err)
 		*err = b->network_error;
 		return -(int)err->kind;
 	}
-	int r = b->is_in_network ? 0 : sandbox_network_enter(err);
-	b->is_in_network = r == 0;
-	return r;
+	return 0;
+}
+
+static enum sandbox_reach reach_of(const struct plan_run *run)
+{
+	return run->network == PLAN_NETWORK_NONE   ? SANDBOX_REACH_NONE
+	       : run->network == PLAN_NETWORK_HOST ? SANDBOX_REACH_HOST
+						   : SANDBOX_REACH_BOX;
 }
 
 static struct sandbox_host_trust trust_of(const struct build *b)
@@ -229,9 +234,9 @@ int step_run(struct build *b, const struct build_step *step, const char *rootfs,
 	struct sandbox_container c = {.id = "step",
 		.rootfs = rootfs,
 		.hostname = *op->run->hostname ? op->run->hostname : "buildkitsandbox",
-		.rights = SANDBOX_BUILD,
+		.rights = op->run->insecure ? SANDBOX_INSECURE : SANDBOX_BUILD,
 		.cwd = op->workdir,
-		.no_network = op->run->network == PLAN_NETWORK_NONE,
+		.reach = reach_of(op->run),
 		.cgroup = b->cgroup,
 		.runtime = b->settings->runtime,
 		.memory = &memory};
@@ -241,8 +246,8 @@ int step_run(struct build *b, const struct build_step *step, const char *rootfs,
 		r = layer_rootfs_prepare(root, NULL, err);
 	if (r == 0)
 		r = make_cwd(root, op->workdir, &user, err);
-	if (r == 0)
-		r = enter_network(b, err);
+	if (r == 0 && c.reach != SANDBOX_REACH_HOST)
+		r = need_network(b, err);
 	if (r < 0)
 		return r;
 	c.uid = user.uid;

@@ -400,7 +400,7 @@ static int finish_source(struct planner *p, size_t stage, const struct mount_con
 }
 
 static int finish_mount(
-	struct planner *p, size_t stage, const struct mount_context *x, size_t number)
+	struct planner *p, size_t stage, const struct mount_context *x, size_t agents)
 {
 	struct draft_mount *d = x->d;
 	const char *workdir = p->plan->stages[stage].config.working_dir;
@@ -414,7 +414,7 @@ static int finish_mount(
 	else if (d->m.kind == PLAN_MOUNT_SECRET)
 		finish_secret(p, d);
 	else if (d->m.kind == PLAN_MOUNT_SSH)
-		finish_ssh(p, d, number);
+		finish_ssh(p, d, agents);
 	if (d->target.n || !d->has_env)
 		d->m.target = path_join(p->arena, str_of(workdir), d->target);
 	if (strcmp(d->m.target, "/") == 0)
@@ -424,7 +424,7 @@ static int finish_mount(
 }
 
 static int parse_mount(struct planner *p, size_t stage, const struct mount_context *x,
-	struct str text, size_t number)
+	struct str text, size_t agents)
 {
 	struct str field;
 	int got, failed;
@@ -437,21 +437,22 @@ static int parse_mount(struct planner *p, size_t stage, const struct mount_conte
 			"a stray quote: a field of --mount is quoted whole, \"key=value\"");
 	if ((failed = check_mount(x)))
 		return failed;
-	return finish_mount(p, stage, x, number);
+	return finish_mount(p, stage, x, agents);
 }
 
 int mounts_parse(struct planner *p, size_t stage, const struct command *c, struct plan_run *run,
 	struct err *err)
 {
 	const struct flag *flag = NULL;
-	size_t cap = 0;
+	size_t cap = 0, agents = 0;
 
 	while ((flag = instruction_flag(c->ins, "mount", flag))) {
 		struct draft_mount d = {0};
 		struct mount_context x = {c, flag->span, &d, err};
-		int failed = parse_mount(p, stage, &x, flag->value, run->mount_count);
+		int failed = parse_mount(p, stage, &x, flag->value, agents);
 		if (failed)
 			return failed;
+		agents += d.m.kind == PLAN_MOUNT_SSH;
 		run->mounts = arena_grow(
 			p->arena, run->mounts, run->mount_count, &cap, sizeof(*run->mounts));
 		run->mounts[run->mount_count++] = d.m;

@@ -48,7 +48,7 @@ static int make_mountpoint(
 static int make_mountpoints(struct sandbox_container *c, struct err *err)
 {
 	struct sandbox_mount network[NETWORK_MOUNTS];
-	size_t network_count = network_mounts(network);
+	size_t network_count = network_mounts(c->reach, network);
 	cleanup_close int root = open(c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int r = 0;
 
@@ -80,7 +80,7 @@ static int write_bundle(
 	int r = 0;
 	if (filter.n)
 		buf_add_text(&seccomp, "{\"defaultAction\":\"SCMP_ACT_ERRNO\"}");
-	else
+	else if (c->rights != SANDBOX_INSECURE)
 		r = seccomp_load(c->rights, &seccomp, err);
 	if (r < 0)
 		return r;
@@ -94,9 +94,15 @@ const char *sandbox_runtime(const struct sandbox_container *c)
 	return c->runtime ? c->runtime : "crun";
 }
 
-static int join_group(void *arg)
+/* In the runtime's process; the result is an errno value. */
+static int join(void *arg)
 {
-	return cgroup_join(arg);
+	const struct sandbox_container *c = arg;
+	struct err unused = {0};
+
+	if (c->reach == SANDBOX_REACH_BOX && sandbox_network_enter(&unused) < 0)
+		return ENONET;
+	return c->cgroup ? cgroup_join(c->cgroup) : 0;
 }
 
 void runtime_command(
@@ -112,12 +118,9 @@ void runtime_command(
 	argv_printf(&ret->env, "PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
 	ret->stdout_fd = c->stdout_fd;
 	ret->stderr_fd = c->stderr_fd;
-	if (c->cgroup) {
-		ret->before_exec = join_group;
-		/* The callback's argument is not const for everybody's sake; the group is only
-		 * read. */
-		memcpy(&ret->arg, &c->cgroup, sizeof(ret->arg));
-	}
+	ret->before_exec = join;
+	/* The callback's argument is not const for everybody's sake; it is only read. */
+	memcpy(&ret->arg, &c, sizeof(ret->arg));
 }
 
 static void fill_command(const struct sandbox_container *c, const char *bundle, struct command *ret)
@@ -222,18 +225,25 @@ static int no_runtime(struct err *err)
 	return err_hint(err, "sudo apt-get install crun");
 }
 
+static bool needs_box(const struct sandbox_container *c)
+{
+	return c->reach == SANDBOX_REACH_CALLER || c->reach == SANDBOX_REACH_BOX;
+}
+
 /* All that the runtime needs: places to mount on, its bundle, the network. */
 static int prepare(
 	struct sandbox_container *c, const char *bundle, bool *ret_has_filter, struct err *err)
 {
 	cleanup(buf_done) struct buf filter = {0};
 
-	int r = make_mountpoints(c, err);
+	int r = c->reach == SANDBOX_REACH_HOST ? network_copy_files(err) : 0;
+	if (r == 0)
+		r = make_mountpoints(c, err);
 	if (r < 0)
 		return r;
 	*ret_has_filter = filter_recall(c, &filter);
 	r = write_bundle(c, bundle, buf_str(&filter), err);
-	return r < 0 || c->no_network ? r : network_wait(err);
+	return r < 0 || !needs_box(c) ? r : network_wait(err);
 }
 
 int sandbox_container_prepare(struct sandbox_container *c, struct err *err)

@@ -17,6 +17,7 @@ enum { SANDBOX_ID_COUNT = 65536 };
 #define SCRATCH_NETNS	"netns"
 #define SCRATCH_RESOLV	"resolv.conf"
 #define SCRATCH_HOSTS	"hosts"
+#define SCRATCH_HOST	"host-" /* in front of the host's own */
 #define SCRATCH_CA	"ca-bundle.crt"
 #define SCRATCH_RUNTIME "runtime" /* the state of the runtime */
 
@@ -49,7 +50,9 @@ void resolv_rewrite(
 
 /* resolv.conf and hosts of the box's network; the number of mounts, 0 without a network. */
 enum { NETWORK_MOUNTS = 2 };
-size_t network_mounts(struct sandbox_mount ret[static NETWORK_MOUNTS]);
+/* Copies of the host's, for a container in its network: before network_mounts(). */
+must_use int network_copy_files(struct err *err);
+size_t network_mounts(enum sandbox_reach reach, struct sandbox_mount ret[static NETWORK_MOUNTS]);
 
 /* Wait until the network of the box is up, if there is one. */
 must_use int network_wait(struct err *err);

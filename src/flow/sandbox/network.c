@@ -93,19 +93,42 @@ static int write_resolv_conf(const struct argv *name_servers, bool *ret_forward,
 	return file_replace(AT_FDCWD, path, buf_str(&out), 0644, err);
 }
 
-size_t network_mounts(struct sandbox_mount ret[static NETWORK_MOUNTS])
+static const struct {
+	const char *name, *target;
+} network_files[NETWORK_MOUNTS] = {
+	{SCRATCH_RESOLV, "/etc/resolv.conf"},
+	{SCRATCH_HOSTS, "/etc/hosts"},
+};
+
+int network_copy_files(struct err *err)
+{
+	enum { FILE_MAX = 1 << 16 };
+	int r = 0;
+
+	for (size_t i = 0; i < NETWORK_MOUNTS && r == 0; i++) {
+		cleanup(buf_done) struct buf text = {0};
+		cleanup_free char *path =
+			xprintf("%s/" SCRATCH_HOST "%s", sandbox_scratch(), network_files[i].name);
+		/* A host without the file has nothing to say. */
+		ignored(file_read(AT_FDCWD, network_files[i].target, FILE_MAX, &text, NULL));
+		r = file_replace(AT_FDCWD, path, buf_str(&text), 0644, err);
+	}
+	return r;
+}
+
+size_t network_mounts(enum sandbox_reach reach, struct sandbox_mount ret[static NETWORK_MOUNTS])
 {
 	static char sources[NETWORK_MOUNTS][4200];
-	static const char *const names[] = {SCRATCH_RESOLV, SCRATCH_HOSTS};
-	static const char *const targets[] = {"/etc/resolv.conf", "/etc/hosts"};
+	const char *front = reach == SANDBOX_REACH_HOST ? SCRATCH_HOST : "";
 
 	for (size_t i = 0; i < NETWORK_MOUNTS; i++) {
-		snprintf(sources[i], sizeof(sources[i]), "%s/%s", sandbox_scratch(), names[i]);
+		snprintf(sources[i], sizeof(sources[i]), "%s/%s%s", sandbox_scratch(), front,
+			network_files[i].name);
 		if (access(sources[i], F_OK) < 0)
 			return 0;
 		ret[i] = (struct sandbox_mount){.kind = SANDBOX_BIND,
 			.source = sources[i],
-			.target = targets[i],
+			.target = network_files[i].target,
 			.read_only = true};
 	}
 	return NETWORK_MOUNTS;
@@ -282,7 +305,7 @@ int sandbox_network_enter(struct err *err)
 int sandbox_network_join(struct err *err)
 {
 	struct sandbox_mount mounts[NETWORK_MOUNTS];
-	size_t count = network_mounts(mounts);
+	size_t count = network_mounts(SANDBOX_REACH_BOX, mounts);
 
 	int r = network_wait(err);
 	if (r == 0)

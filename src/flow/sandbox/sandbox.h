@@ -181,6 +181,23 @@ struct sandbox_mount {
 enum sandbox_rights {
 	SANDBOX_BUILD, /* Docker's default capabilities, new privileges allowed: sudo, apt */
 	SANDBOX_SPACE, /* none at all, no new privileges */
+	/*
+	 * All capabilities of the box, every system call, nothing masked. What it does to the box
+	 * is not prevented; to the host it is nobody still.
+	 */
+	SANDBOX_INSECURE,
+};
+
+/* Which network a container is in. */
+enum sandbox_reach {
+	SANDBOX_REACH_CALLER, /* that of the calling process */
+	SANDBOX_REACH_BOX,    /* the box's, wherever the calling process is */
+	/*
+	 * The host's, its loopback and abstract sockets included, with its name servers; of a
+	 * caller that has entered no other.
+	 */
+	SANDBOX_REACH_HOST,
+	SANDBOX_REACH_NONE, /* one of its own, without any interface but loopback */
 };
 
 /*
@@ -208,10 +225,10 @@ struct sandbox_container {
 	size_t group_count;
 	const struct sandbox_mount *mounts;
 	size_t mount_count;
-	bool no_network;	     /* a namespace of its own without any interface but loopback */
-	const struct cgroup *cgroup; /* NULL: no limits */
-	int stdout_fd, stderr_fd;    /* stdin is empty */
-	const char *runtime;	     /* crun, or NULL for the one in PATH */
+	enum sandbox_reach reach;
+	const struct cgroup *cgroup;	     /* NULL: no limits */
+	int stdout_fd, stderr_fd;	     /* stdin is empty */
+	const char *runtime;		     /* crun, or NULL for the one in PATH */
 	const struct sandbox_memory *memory; /* NULL: none */
 	/* The room's own; NULL before the start. */
 	struct sandbox_mountpoints *made;

@@ -16,6 +16,17 @@ const char *const build_caps[] = {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID",
 	"CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE"};
 const size_t build_cap_count = array_size(build_caps);
 
+/* All that there are on the oldest kernel that this runs on. */
+static const char *const all_caps[] = {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH",
+	"CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP",
+	"CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
+	"CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO",
+	"CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT",
+	"CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",
+	"CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE",
+	"CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ",
+	"CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE"};
+
 static const char *const masked_paths[] = {"/proc/acpi", "/proc/asound", "/proc/kcore",
 	"/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
 	"/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"};
@@ -31,7 +42,6 @@ static const struct {
 	{"/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"},
 	{"/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=67108864"},
 	{"/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"},
-	{"/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"},
 };
 
 static void put_list(struct json_writer *w, const char *key, const char *const *items, size_t n)
@@ -59,12 +69,15 @@ static void put_argv(struct json_writer *w, const char *key, const struct argv *
 static void put_capabilities(struct json_writer *w, const struct sandbox_container *c)
 {
 	static const char *const sets[] = {"bounding", "effective", "permitted"};
-	size_t n = c->rights == SANDBOX_BUILD ? build_cap_count : 0;
+	const char *const *caps = c->rights == SANDBOX_INSECURE ? all_caps : build_caps;
+	size_t n = c->rights == SANDBOX_INSECURE ? array_size(all_caps)
+		   : c->rights == SANDBOX_BUILD	 ? build_cap_count
+						 : 0;
 
 	json_key(w, "capabilities");
 	json_begin_object(w);
 	for (size_t i = 0; i < array_size(sets); i++)
-		put_list(w, sets[i], build_caps, i == 0 || c->uid == 0 ? n : 0);
+		put_list(w, sets[i], caps, i == 0 || c->uid == 0 ? n : 0);
 	json_end_object(w);
 }
 
@@ -131,16 +144,33 @@ static void put_own_mount(struct json_writer *w, const struct sandbox_mount *m)
 		m->kind == SANDBOX_BIND ? m->source : "tmpfs", str_of(options));
 }
 
+/*
+ * A sysfs shows one network, and only who owns that network may mount it. Of the host's what
+ * the box sees is shown, without its control groups.
+ */
+static void put_sys(struct json_writer *w, const struct sandbox_container *c)
+{
+	if (c->reach != SANDBOX_REACH_HOST) {
+		put_mount(w, "/sys", "sysfs", "sysfs",
+			c->rights == SANDBOX_INSECURE ? STR("nosuid,noexec,nodev")
+						      : STR("nosuid,noexec,nodev,ro"));
+		return;
+	}
+	put_mount(w, "/sys", "bind", "/sys", STR("rbind,rslave,nosuid,noexec,nodev,ro"));
+	put_mount(w, "/sys/fs/cgroup", "tmpfs", "tmpfs", STR("nosuid,noexec,nodev,ro,mode=755"));
+}
+
 static void put_mounts(struct json_writer *w, const struct sandbox_container *c)
 {
 	struct sandbox_mount network[NETWORK_MOUNTS];
-	size_t network_count = network_mounts(network);
+	size_t network_count = network_mounts(c->reach, network);
 
 	json_key(w, "mounts");
 	json_begin_array(w);
 	for (size_t i = 0; i < array_size(fixed_mounts); i++)
 		put_mount(w, fixed_mounts[i].target, fixed_mounts[i].type, fixed_mounts[i].source,
 			str_of(fixed_mounts[i].options));
+	put_sys(w, c);
 	for (size_t i = 0; i < network_count; i++)
 		put_own_mount(w, &network[i]);
 	for (size_t i = 0; i < c->mount_count; i++)
@@ -156,14 +186,16 @@ static void put_linux(struct json_writer *w, const struct sandbox_container *c, 
 	json_begin_object(w);
 	json_key(w, "namespaces");
 	json_begin_array(w);
-	for (size_t i = 0; i < array_size(namespaces) - !c->no_network; i++) {
+	for (size_t i = 0; i < array_size(namespaces) - (c->reach != SANDBOX_REACH_NONE); i++) {
 		json_begin_object(w);
 		json_add_text(w, "type", namespaces[i]);
 		json_end_object(w);
 	}
 	json_end_array(w);
-	put_list(w, "maskedPaths", masked_paths, array_size(masked_paths));
-	put_list(w, "readonlyPaths", readonly_paths, array_size(readonly_paths));
+	if (c->rights != SANDBOX_INSECURE) {
+		put_list(w, "maskedPaths", masked_paths, array_size(masked_paths));
+		put_list(w, "readonlyPaths", readonly_paths, array_size(readonly_paths));
+	}
 	if (seccomp.n) {
 		json_key(w, "seccomp");
 		json_put_raw(w, seccomp);

@@ -121,6 +121,32 @@ static void a_space_gets_no_rights(void **state)
 	argv_done(&c.args);
 }
 
+static void an_insecure_step_gets_all_of_the_box(void **state)
+{
+	cleanup(buf_done) struct buf out = {0};
+	cleanup(arena_done) struct arena a = {0};
+	struct sandbox_container c = {.id = "x",
+		.rootfs = "/r",
+		.hostname = "h",
+		.cwd = "/",
+		.rights = SANDBOX_INSECURE,
+		.reach = SANDBOX_REACH_HOST};
+	enum { CAPS = 41, NAMESPACES = 4 };
+	const struct json *doc;
+	struct err err = {0};
+
+	(void)state;
+	spec_print(&c, STR(""), STR(""), &out);
+	assert_int_equal(json_parse(&a, buf_str(&out), 1 << 20, &doc, &err), 0);
+	const struct json *caps = json_find(json_find(doc, "process"), "capabilities");
+	assert_int_equal(json_count(json_find(caps, "effective")), CAPS);
+	const struct json *kernel = json_find(doc, "linux");
+	assert_null(json_find(kernel, "seccomp"));
+	assert_null(json_find(kernel, "maskedPaths"));
+	assert_null(json_find(kernel, "readonlyPaths"));
+	assert_int_equal(json_count(json_find(kernel, "namespaces")), NAMESPACES);
+}
+
 static void a_compiled_filter_is_an_annotation(void **state)
 {
 	cleanup(buf_done) struct buf out = {0};
@@ -160,6 +186,7 @@ int main(void)
 		cmocka_unit_test(loopback_resolvers_are_replaced),
 		cmocka_unit_test(seccomp_conditions_are_decided),
 		cmocka_unit_test(a_space_gets_no_rights),
+		cmocka_unit_test(an_insecure_step_gets_all_of_the_box),
 		cmocka_unit_test(a_compiled_filter_is_an_annotation),
 		cmocka_unit_test(trust_is_set_only_where_absent),
 	};

@@ -25,11 +25,12 @@ struct key {
 
 static key_reader read_path, read_file, read_bundle, read_runtime, read_subids, read_proxy,
 	read_memory, read_cpus, read_count, read_timeout, read_network, read_bytes, read_fetching,
-	read_share, read_switch;
+	read_share, read_switch, read_allow;
 
 #define AT(member) offsetof(struct settings, member)
 
 static const struct key keys[] = {
+	{"build.allow", read_allow, AT(build.allow)},
 	{"build.cpus", read_cpus, AT(build.milli_cpus)},
 	{"build.fetch_keep", read_bytes, AT(build.fetch_keep)},
 	{"build.fetch_network", read_fetching, AT(build.fetch_network)},
@@ -298,6 +299,29 @@ static int read_switch(struct loader *l, const struct key *key, struct str text,
 	return refuse(l, err, "%s must be true or false, not \"%.*s\"", key->name, STR_ARG(text));
 }
 
+unsigned settings_allowed(struct str name)
+{
+	return str_is(name, "network.host")	   ? SETTINGS_ALLOW_HOST_NETWORK
+	       : str_is(name, "security.insecure") ? SETTINGS_ALLOW_INSECURE
+						   : 0;
+}
+
+static int read_allow(struct loader *l, const struct key *key, struct str text, struct err *err)
+{
+	unsigned *allow = place_of(l, key);
+
+	*allow = 0;
+	while (text.p && !is_none(text)) {
+		struct str name = str_trim(str_cut(&text, ','));
+		if (!settings_allowed(name))
+			return refuse(l, err,
+				"%s: \"%.*s\" is not one of network.host or security.insecure",
+				key->name, STR_ARG(str_head(name, 64)));
+		*allow |= settings_allowed(name);
+	}
+	return 0;
+}
+
 static int read_network(struct loader *l, const struct key *key, struct str text, struct err *err)
 {
 	if (!str_is(text, "pasta") && !str_is(text, "none"))
@@ -393,12 +417,30 @@ static int refuse_unknown(struct loader *l, const char *group, struct str name, 
 	return err_hint_add(err, "the keys are listed in spaceport.yaml(5)");
 }
 
+/* A list of words is what they are with commas between them. */
+static int take_words(struct loader *l, const struct key *key, struct err *err)
+{
+	const struct yaml_node *value = l->node;
+	cleanup(buf_done) struct buf text = {0};
+
+	for (size_t i = 0; i < value->count; i++) {
+		l->node = value->items[i];
+		if (l->node->kind != YAML_SCALAR)
+			return refuse(l, err, "%s must be a list of words", key->name);
+		buf_printf(&text, "%s%.*s", i ? "," : "", STR_ARG(l->node->text));
+	}
+	l->node = value;
+	return key->read(l, key, buf_str(&text), err);
+}
+
 static int take_scalar(struct loader *l, const struct key *key, struct err *err)
 {
 	const struct yaml_node *value = l->node;
 
 	if (yaml_is_null(value))
 		return 0;
+	if (value->kind == YAML_SEQUENCE && key->read == read_allow)
+		return take_words(l, key, err);
 	if (value->kind != YAML_SCALAR)
 		return refuse(l, err, "%s must be one value, not %s", key->name,
 			yaml_kind_text(value->kind));

@@ -41,6 +41,12 @@ enum settings_network {
 
 enum { SETTINGS_MAX_PARALLEL = 64 };
 
+/* What steps of builds may ask for only when somebody allows it. */
+enum settings_allowed {
+	SETTINGS_ALLOW_HOST_NETWORK = 1, /* network.host: RUN --network=host */
+	SETTINGS_ALLOW_INSECURE = 2,	 /* security.insecure: RUN --security=insecure */
+};
+
 enum settings_fetching {
 	SETTINGS_FETCH_AS_STEPS, /* through the network that steps of builds have */
 	SETTINGS_FETCH_AS_HOST,	 /* through the host's own, its loopback included */
@@ -89,6 +95,7 @@ struct settings {
 
 	/* build: limits of one build. 0 means no limit. */
 	struct {
+		unsigned allow;	     /* allow: of enum settings_allowed. Default: nothing */
 		uint64_t memory;     /* memory: bytes. Default 8GiB */
 		unsigned milli_cpus; /* cpus: in 1/1000 CPU. Default: no limit */
 		uint64_t pids;	     /* pids: processes and threads. Default 4096 */
@@ -137,6 +144,9 @@ must_use int settings_load(struct arena *a, const struct settings_caller *caller
  */
 must_use int settings_set(struct arena *a, struct settings *settings, const char *key,
 	const char *value, struct err *err);
+
+/* "network.host": its bit of enum settings_allowed, 0 for what is none. */
+unsigned settings_allowed(struct str name);
 
 /* The entry of a registry ("docker.io"), or NULL. */
 const struct settings_registry *settings_registry(

@@ -92,6 +92,7 @@ static void nothing_given_means_defaults(void **state)
 	assert_int_equal(s.build.pids, 4096);
 	assert_true(s.build.timeout == INT64_C(3600000000000));
 	assert_int_equal(s.build.parallel, 0);
+	assert_int_equal(s.build.allow, 0);
 	assert_int_equal(s.store.budget.percent, 20);
 	assert_int_equal(s.store.cache_budget.percent, 10);
 	assert_int_equal(s.network, SETTINGS_NETWORK_PASTA);
@@ -124,7 +125,7 @@ static void every_key_is_read(void **state)
 				 "no_proxy: localhost,.lan\n"
 				 "dns: [1.1.1.1, '2606:4700::1111']\n"
 				 "build: {memory: 2GiB, cpus: 1.5, pids: none, timeout: 30m, "
-				 "parallel: 3}\n"
+				 "parallel: 3, allow: [network.host, security.insecure]}\n"
 				 "store: {budget: 3GiB, cache_budget: none}\n"
 				 "network: none\n",
 				 NULL, &s, &err),
@@ -156,6 +157,7 @@ static void every_key_is_read(void **state)
 	assert_int_equal(s.build.pids, 0);
 	assert_true(s.build.timeout == INT64_C(1800000000000));
 	assert_int_equal(s.build.parallel, 3);
+	assert_int_equal(s.build.allow, SETTINGS_ALLOW_HOST_NETWORK | SETTINGS_ALLOW_INSECURE);
 	assert_int_equal(s.store.budget.percent, 0);
 	assert_true(s.store.budget.bytes == UINT64_C(3221225472));
 	assert_true(s.store.cache_budget.bytes == UINT64_MAX);
@@ -210,6 +212,9 @@ static const struct {
 	{"build:\n  cpus: -1\n", "2:9: build.cpus: \"-1\" is not a number of CPUs", "1.5"},
 	{"build:\n  cpus: 1.2345\n", "2:9: build.cpus: \"1.2345\" is not a number of CPUs", "1.5"},
 	{"build:\n  pids: x\n", "2:9: build.pids: \"x\" is not a number up to 4194304", ""},
+	{"build:\n  allow: [all]\n",
+		"2:10: build.allow: \"all\" is not one of network.host or security.insecure", ""},
+	{"build:\n  allow: [[network.host]]\n", "2:11: build.allow must be a list of words", ""},
 	{"build:\n  parallel: 65\n", "2:13: build.parallel: \"65\" is not a number up to 64", ""},
 	{"build:\n  timeout: 30\n", "2:12: build.timeout: \"30\" is not a duration", "30m"},
 	{"network: host\n", "1:10: network: \"host\" is not one of pasta or none", ""},
