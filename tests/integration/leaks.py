@@ -11,6 +11,7 @@ from pathlib import Path
 GRACE_SECONDS = 3
 
 started = set()  # the ids of all processes that the tests started
+began = 0.0  # when this test did
 
 
 def mounts(folder):

@@ -127,10 +127,10 @@ def test_cached_after_a_build(fresh_spaceport, make_space, validate):
     assert [i["key"] for i in instructions(after)] == [i["key"] for i in instructions(before)]
 
 
-def test_the_plan_for_people(spaceport, make_space):
+def test_the_plan_for_people(fresh_spaceport, make_space):
     space = make_space("FROM scratch AS a\nENV A=1\nCOPY README.md /\nFROM nowhere/image:1\n"
                        "COPY --from=a / /\n")
-    assert spaceport("build", "--plan", space).ok().out == """a: FROM scratch
+    assert fresh_spaceport("build", "--plan", space).ok().out == """a: FROM scratch
   run     [a 1/1] COPY README.md /
 stage-1: FROM nowhere/image:1  (would be pulled)
   run     [stage-1 2/2] COPY --from=a / /

@@ -395,6 +395,22 @@ void cgroup_kill(const struct cgroup *group, int sig)
 	}
 }
 
+/*
+ * EBUSY while the last members are still being reaped, which takes long on a busy machine. What
+ * stays after that is left to a cgroup_sweep().
+ */
+static void remove_group(int parent, const char *name)
+{
+	enum { PATIENCE_US = 3000000, PAUSE_US = 1000, PAUSE_MAX_US = 50000 };
+	useconds_t waited = 0, pause = PAUSE_US;
+
+	while (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno == EBUSY && waited < PATIENCE_US) {
+		usleep(pause);
+		waited += pause;
+		pause = pause < PAUSE_MAX_US / 2 ? pause * 2 : PAUSE_MAX_US;
+	}
+}
+
 void cgroup_free(struct cgroup *group)
 {
 	if (!group)
@@ -404,12 +420,7 @@ void cgroup_free(struct cgroup *group)
 		struct member *m = &group->members[i];
 		close(m->procs);
 		close(m->dir);
-		/* EBUSY while the last member is still being reaped: cgroup_sweep() comes later. */
-		for (int tries = 0; tries < 50; tries++) {
-			if (unlinkat(m->parent, group->name, AT_REMOVEDIR) == 0 || errno != EBUSY)
-				break;
-			usleep(1000);
-		}
+		remove_group(m->parent, group->name);
 		close(m->parent);
 	}
 	free(group->name);
