@@ -66,7 +66,8 @@ def network_namespaces():
 
 
 def temporary_files(folder):
-    return {str(path) for path in folder.glob("*/tmp/*")}
+    return {str(path) for place in (folder.glob("*/tmp/*"), Path("/tmp").glob("crun.*"))
+            for path in place}
 
 
 class Watch:

@@ -116,6 +116,8 @@ void runtime_command(
 	argv_printf(&ret->argv, "%s.pid", base);
 	/* Nothing of the caller's environment: it may hold secrets. */
 	argv_printf(&ret->env, "PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
+	/* Where crun makes the file over which it mounts itself; killed meanwhile it stays. */
+	argv_printf(&ret->env, "_LIBCONTAINER_STATEDIR=%s", sandbox_scratch());
 	ret->stdout_fd = c->stdout_fd;
 	ret->stderr_fd = c->stderr_fd;
 	ret->before_exec = join;
