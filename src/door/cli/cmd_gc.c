@@ -116,6 +116,7 @@ static int collect(
 		r = print_result(&story.text, err);
 	}
 	buf_done(&story.text);
+	gc->arg = NULL;
 	return r;
 }
 

@@ -30,8 +30,11 @@ static struct named find_directive(struct arena *a, const struct source *source)
 	struct reader r = reader_of(a, source);
 	struct logical line;
 
-	return reader_next(&r, &line, NULL) < 0 ? (struct named){0}
-						: (struct named){r.syntax, r.syntax_span};
+	struct named found = {0};
+
+	if (reader_next(&r, &line, NULL) >= 0)
+		found = (struct named){r.syntax, r.syntax_span};
+	return found;
 }
 
 /* "// key = value", as the lines with # in its place. */

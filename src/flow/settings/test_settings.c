@@ -100,6 +100,38 @@ static void nothing_given_means_defaults(void **state)
 	assert_string_equal(s.data, "/var/lib/spaceport");
 }
 
+static const char every_key[] = "data: /srv/spaces/\n"
+				"registries:\n"
+				"  docker.io:\n"
+				"    mirror: [http://127.0.0.1:5000/, https://m.lan/hub]\n"
+				"  ghcr.io: http://127.0.0.1:5000\n"
+				"  registry.lan:5000: {insecure: true}\n"
+				"credentials: ~/auth.json\n"
+				"runtime: /usr/sbin/runc\n"
+				"subids: 2000000:131072\n"
+				"ca_bundle: ~/ca.pem\n"
+				"http_proxy: http://proxy:3128\n"
+				"https_proxy: none\n"
+				"no_proxy: localhost,.lan\n"
+				"dns: [1.1.1.1, '2606:4700::1111']\n"
+				"build: {memory: 2GiB, cpus: 1.5, pids: none, timeout: 30m, "
+				"parallel: 3, allow: [network.host, security.insecure]}\n"
+				"store: {budget: 3GiB, cache_budget: none}\n"
+				"network: none\n";
+
+static void assert_groups(const struct settings *s)
+{
+	assert_true(s->build.memory == UINT64_C(2147483648));
+	assert_int_equal(s->build.milli_cpus, 1500);
+	assert_int_equal(s->build.pids, 0);
+	assert_true(s->build.timeout == INT64_C(1800000000000));
+	assert_int_equal(s->build.parallel, 3);
+	assert_int_equal(s->build.allow, SETTINGS_ALLOW_HOST_NETWORK | SETTINGS_ALLOW_INSECURE);
+	assert_int_equal(s->store.budget.percent, 0);
+	assert_true(s->store.budget.bytes == UINT64_C(3221225472));
+	assert_true(s->store.cache_budget.bytes == UINT64_MAX);
+}
+
 static void every_key_is_read(void **state)
 {
 	cleanup(arena_done) struct arena a = {0};
@@ -109,27 +141,7 @@ static void every_key_is_read(void **state)
 	(void)state;
 	write_file("./ca.pem", "x");
 	write_file("./auth.json", "{}");
-	assert_int_equal(load_as(&a, 1000,
-				 "data: /srv/spaces/\n"
-				 "registries:\n"
-				 "  docker.io:\n"
-				 "    mirror: [http://127.0.0.1:5000/, https://m.lan/hub]\n"
-				 "  ghcr.io: http://127.0.0.1:5000\n"
-				 "  registry.lan:5000: {insecure: true}\n"
-				 "credentials: ~/auth.json\n"
-				 "runtime: /usr/sbin/runc\n"
-				 "subids: 2000000:131072\n"
-				 "ca_bundle: ~/ca.pem\n"
-				 "http_proxy: http://proxy:3128\n"
-				 "https_proxy: none\n"
-				 "no_proxy: localhost,.lan\n"
-				 "dns: [1.1.1.1, '2606:4700::1111']\n"
-				 "build: {memory: 2GiB, cpus: 1.5, pids: none, timeout: 30m, "
-				 "parallel: 3, allow: [network.host, security.insecure]}\n"
-				 "store: {budget: 3GiB, cache_budget: none}\n"
-				 "network: none\n",
-				 NULL, &s, &err),
-		0);
+	assert_int_equal(load_as(&a, 1000, every_key, NULL, &s, &err), 0);
 	assert_string_equal(s.file, below(&a, ".config/spaceport/spaceport.yaml"));
 	assert_string_equal(s.data, "/srv/spaces");
 	assert_int_equal(s.registry_count, 3);
@@ -152,15 +164,7 @@ static void every_key_is_read(void **state)
 	assert_string_equal(s.no_proxy, "localhost,.lan");
 	assert_int_equal(s.dns.count, 2);
 	assert_string_equal(s.dns.items[1], "2606:4700::1111");
-	assert_true(s.build.memory == UINT64_C(2147483648));
-	assert_int_equal(s.build.milli_cpus, 1500);
-	assert_int_equal(s.build.pids, 0);
-	assert_true(s.build.timeout == INT64_C(1800000000000));
-	assert_int_equal(s.build.parallel, 3);
-	assert_int_equal(s.build.allow, SETTINGS_ALLOW_HOST_NETWORK | SETTINGS_ALLOW_INSECURE);
-	assert_int_equal(s.store.budget.percent, 0);
-	assert_true(s.store.budget.bytes == UINT64_C(3221225472));
-	assert_true(s.store.cache_budget.bytes == UINT64_MAX);
+	assert_groups(&s);
 	assert_int_equal(s.network, SETTINGS_NETWORK_NONE);
 }
 

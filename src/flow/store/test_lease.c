@@ -89,12 +89,13 @@ static struct wards start_holder(struct scene *s, unsigned number)
 		/* What it inherits keeps the lease alive: a box whose parent was killed. */
 		if (fork() == 0)
 			_exit(read(wake[0], &byte, 1) != 1);
-		ignored(write(ready[1], "r", 1));
+		if (write(ready[1], "r", 1) != 1)
+			_exit(1);
 		pause();
 	}
 	close(ready[1]);
 	close(wake[0]);
-	assert_int_equal(read(ready[0], &byte, 1), 1);
+	assert_true(read(ready[0], &byte, 1) == 1);
 	close(ready[0]);
 	w.wake = wake[1];
 	return w;

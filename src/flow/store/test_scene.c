@@ -16,7 +16,7 @@ int scene_new(void **state)
 	struct scene *s = xcalloc(1, sizeof(*s));
 	struct err err = {0};
 
-	memcpy(scene_path + strlen(scene_path) - 6, "XXXXXX", 6);
+	memset(scene_path + strlen(scene_path) - 6, 'X', 6);
 	assert_non_null(mkdtemp(scene_path));
 	s->store.data = s->store.dir = open(scene_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(s->store.dir >= 0);
@@ -57,16 +57,16 @@ static void set_age(struct scene *s, const struct layer_key *key, int age)
 
 void make_layer(struct scene *s, unsigned number, unsigned parent, unsigned kib, int age)
 {
+	const size_t size = (size_t)kib * 1024;
 	cleanup(layer_discard) struct layer_draft *draft = NULL;
-	cleanup_free char *bytes = xcalloc(kib + 1, 1024);
+	cleanup_free char *bytes = xcalloc(size + 1, 1);
 	const struct layer_key key = key_number(number), below = key_number(parent);
 	const struct layer_info info = {.kind = LAYER_STEP};
 	struct err err = {0};
 
-	memset(bytes, (int)number, kib * 1024);
+	memset(bytes, (int)number, size);
 	assert_ok(layer_begin(s->layers, parent ? &below : NULL, &draft, &err), &err);
-	assert_ok(file_replace(
-			  layer_draft_fs(draft), "file", str_from(bytes, kib * 1024), 0644, &err),
+	assert_ok(file_replace(layer_draft_fs(draft), "file", str_from(bytes, size), 0644, &err),
 		&err);
 	assert_ok(layer_publish(draft, &key, &info, &err), &err);
 	set_age(s, &key, age);
