@@ -306,8 +306,8 @@ int command_capture_begin(
 int command_capture_end(struct command_capture *capture, size_t limit, struct buf *ret_output,
 	int *ret_status, struct err *err)
 {
-	cleanup_close int output = capture->output;
 	cleanup_free char *name = capture->name;
+	int output = capture->output;
 	pid_t pid = capture->pid;
 	struct err ignored = {0};
 
@@ -316,6 +316,7 @@ int command_capture_end(struct command_capture *capture, size_t limit, struct bu
 	if (r < 0)
 		kill(pid, SIGKILL);
 	int waited = command_wait(pid, ret_status, r < 0 ? &ignored : err);
+	close(output);
 	if (r < 0)
 		return err_wrap(err, "%s", name);
 	return waited;
