@@ -67,7 +67,6 @@ static int add_inputs(struct build *b, struct build_step *step, struct err *err)
 static int add_steps(struct build *b, struct build_stage *stage, struct err *err)
 {
 	const struct plan_stage *plan = stage->plan;
-	const char *hostname = expand_get_list(&b->build_args, STR("BUILDKIT_SANDBOX_HOSTNAME"));
 	int r = 0;
 
 	stage->steps = arena_array(&b->arena, plan->op_count + 1, sizeof(*stage->steps));
@@ -77,7 +76,6 @@ static int add_steps(struct build *b, struct build_stage *stage, struct err *err
 		struct build_step *step = &stage->steps[stage->step_count++];
 		step->op = &plan->ops[i];
 		step->number = ++b->step_count;
-		step->hostname = hostname;
 		step->without_tool_cache = !build_has_tool_cache(b) && step->op->run &&
 					   tool_caches_wanted(step->op->run);
 		r = add_inputs(b, step, err);

@@ -66,7 +66,6 @@ struct build_step {
 	bool cached;
 	/* It would have a tool's own cache and shall not: a result of another kind. */
 	bool without_tool_cache;
-	const char *hostname;	    /* BUILDKIT_SANDBOX_HOSTNAME; NULL: the usual one */
 	struct step_caches *caches; /* while it is made */
 };
 

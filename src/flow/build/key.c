@@ -106,8 +106,6 @@ struct digest key_of_step(const struct digest *parent, const struct build_step *
 		add_list(&text, &op->run->env);
 		add_run(&text, op->run);
 	}
-	if (op->run && step->hostname)
-		add_text(&text, step->hostname);
 	/* Only without it, so that layers from before such caches existed are still good. */
 	if (step->without_tool_cache)
 		add_text(&text, "without tool cache");
