@@ -2,13 +2,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include "base/alloc.h"
 #include "fetch/internal.h"
 #include "os/dir.h"
+#include "os/file.h"
 #include "os/walk.h"
 
 #define DOWNLOADS "downloads"
@@ -66,11 +66,10 @@ int fetch_hold(int dir, int *ret_lock, struct err *err)
 
 void kept_temporary(char name[static 40])
 {
-	uint64_t number = 0;
+	char random[FILE_NEW_NAME_SIZE];
 
-	/* A name that is taken is an error of whoever makes it. */
-	(void)!getrandom(&number, sizeof(number), 0);
-	snprintf(name, 40, "tmp-%016llx", (unsigned long long)number);
+	file_new_name(random);
+	snprintf(name, 40, "tmp-%s", random);
 }
 
 /* ---- Files ---- */

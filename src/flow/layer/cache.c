@@ -40,7 +40,7 @@ static int make_fs(struct layer_cache *c, const struct layer_cache_options *o, s
 {
 	char name[NAME_SIZE];
 
-	name_random(name);
+	file_new_name(name);
 	if (mkdirat(c->home, name, 0700) < 0 ||
 		fchownat(c->home, name, o->uid, o->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
 		fchmodat(c->home, name, o->mode, 0) < 0)

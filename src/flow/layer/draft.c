@@ -70,7 +70,7 @@ int layer_begin(struct layer_store *store, const struct layer_key *parent, struc
 	*d = (struct layer_draft){.store = store, .dir = -1, .layer = -1, .fs = -1, .lock = -1};
 	if (parent)
 		d->parent = *parent;
-	name_random(d->id);
+	file_new_name(d->id);
 	int r = make_locked(d, err);
 	if (r == 0)
 		r = make_tree(d, err);

@@ -7,6 +7,7 @@
 #include "base/argv.h"
 #include "base/map.h"
 #include "layer/layer.h"
+#include "os/file.h"
 
 /* The directories of a store; their names are in store.c. */
 enum place {
@@ -42,7 +43,7 @@ enum place {
 #define WHITEOUT_META	".wh..wh." /* aufs's own files */
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
 
-enum { BOOT_SIZE = 40, NAME_SIZE = 17 };
+enum { BOOT_SIZE = 40, NAME_SIZE = FILE_NEW_NAME_SIZE };
 
 struct layer_store {
 	int dir;
@@ -70,9 +71,6 @@ static inline bool is_hex(char c)
 DIR *list_open(int dir, struct err *err);
 /* The next name or NULL; a failed reading ends the listing. */
 const char *list_next(DIR *list);
-
-/* A new name of NAME_SIZE - 1 hexadecimal digits. */
-void name_random(char name[static NAME_SIZE]);
 
 /* Move `name` of dirfd into the trash, under a new name. Missing is done. */
 must_use int trash_move(

@@ -92,7 +92,7 @@ int layer_memo_put(struct layer_store *store, struct str name, struct str value,
 		return err_set(err, ERR_LIMIT, "memo: larger than %d bytes", MEMO_LIMIT);
 	buf_printf(&text, "%s\n", digest_text(&sum, sum_text));
 	buf_add_str(&text, value);
-	name_random(temp);
+	file_new_name(temp);
 	int r = write_memo(dir, temp, buf_str(&text), err);
 	if (r == 0 && renameat(dir, temp, dir, digest_hex(&of_name, file)) < 0)
 		r = err_sys(err, "rename memo");

@@ -281,7 +281,7 @@ static int recover_layers(struct layer_store *store, struct err *err)
 	int r = drop_doubtful(store, err);
 	if (r < 0)
 		return r;
-	name_random(name);
+	file_new_name(name);
 	if (symlinkat(store->boot, store->dir, name) < 0 ||
 		renameat(store->dir, name, store->dir, STORE_RECOVERED) < 0)
 		return err_sys(err, "note the recovery");

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
@@ -47,24 +46,11 @@ const char *list_next(DIR *list)
 	return NULL;
 }
 
-void name_random(char name[static NAME_SIZE])
-{
-	static const char digits[] = "0123456789abcdef";
-	unsigned char bytes[NAME_SIZE - 1];
-
-	/* Never short and never interrupted for so few bytes (getrandom(2)). */
-	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-		abort();
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		name[i] = digits[bytes[i] & 15];
-	name[sizeof(bytes)] = '\0';
-}
-
 int trash_move(const struct layer_store *store, int dirfd, const char *name, struct err *err)
 {
 	char id[NAME_SIZE];
 
-	name_random(id);
+	file_new_name(id);
 	if (renameat(dirfd, name, store->places[PLACE_TRASH], id) < 0 && errno != ENOENT)
 		return err_sys(err, "move %s to the trash", name);
 	return 0;

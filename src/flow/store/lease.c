@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
@@ -27,7 +26,7 @@ enum { LEASE_MAX = 16 << 20 };
 struct store_lease {
 	pid_t owner; /* a box has a copy: the file is not its to remove */
 	int dir, fd; /* leases/, and the file in it */
-	char name[17];
+	char name[FILE_NEW_NAME_SIZE];
 	struct map *named; /* the lines that this process knows to be in it */
 };
 
@@ -47,16 +46,6 @@ static int guard_dir(int dir, enum lock_mode mode, int *ret_guard, struct err *e
 
 /* ---- Holding ---- */
 
-static void name_lease(char name[static 17])
-{
-	uint64_t random = 0;
-
-	/* Never short and never interrupted for so few bytes (getrandom(2)). */
-	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		abort();
-	snprintf(name, 17, "%016llx", (unsigned long long)random);
-}
-
 static int make_file(const struct store *store, struct store_lease *l, struct err *err)
 {
 	cleanup_close int guard = -1;
@@ -65,7 +54,7 @@ static int make_file(const struct store *store, struct store_lease *l, struct er
 	int r = guard_dir(l->dir, LOCK_SHARED, &guard, err);
 	if (r < 0)
 		return r;
-	name_lease(l->name);
+	file_new_name(l->name);
 	l->fd = openat(l->dir, l->name,
 		O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (l->fd < 0)

@@ -5,20 +5,18 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "os/file.h"
 
 static char *temporary_name(void)
 {
-	uint64_t random = 0;
+	char name[FILE_NEW_NAME_SIZE];
 
-	/* Never short and never interrupted for so few bytes (getrandom(2)). */
-	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		abort();
-	return xprintf(".spaceport-%016llx", (unsigned long long)random);
+	file_new_name(name);
+	return xprintf(".spaceport-%s", name);
 }
 
 static int open_unnamed(struct output *o, struct err *err)

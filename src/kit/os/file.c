@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
@@ -139,4 +142,14 @@ int file_copy(int from, int to, uint64_t *ret_bytes, struct err *err)
 	if (ret_bytes)
 		*ret_bytes = total;
 	return 0;
+}
+
+void file_new_name(char name[static FILE_NEW_NAME_SIZE])
+{
+	uint64_t random = 0;
+
+	/* Never short and never interrupted for so few bytes (getrandom(2)). */
+	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		abort();
+	snprintf(name, FILE_NEW_NAME_SIZE, "%016" PRIx64, random);
 }

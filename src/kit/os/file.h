@@ -30,6 +30,13 @@ must_use int file_replace(
 	int dirfd, const char *path, struct str data, mode_t mode, struct err *err);
 
 /*
+ * A name that nothing has yet, as far as 64 random bits can tell: sixteen hexadecimal digits. Make
+ * it with O_EXCL all the same.
+ */
+enum { FILE_NEW_NAME_SIZE = 17 };
+void file_new_name(char name[static FILE_NEW_NAME_SIZE]);
+
+/*
  * Copy bytes between descriptors inside the kernel where it can; until end of file. On a file
  * system that shares blocks (XFS, btrfs) nothing is copied: copy_file_range(2) makes a clone.
  */
