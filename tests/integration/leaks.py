@@ -42,22 +42,25 @@ def processes(folder, mark):
 def control_groups(mark):
     """Groups are called spaceport-PID-…, after the process that made them. Counted are those
     of processes that the tests started, dead ones too, so that no other use of the program
-    on this machine is taken for a leak."""
+    on this machine is taken for a leak: neither of one whose process never was ours, nor of
+    one that runs now under an id that a process of ours had, for ids come round again."""
     found = set()
     for folder, names, _ in os.walk("/sys/fs/cgroup"):  # other than rglob, bears what vanishes
         for name in names:
             pid = name.removeprefix("spaceport-").split("-")[0]
-            if name.startswith("spaceport-") and pid.isdigit() and \
-                    (int(pid) in started or has_mark(Path("/proc", pid), mark)):
+            if name.startswith("spaceport-") and pid.isdigit() and is_ours(int(pid), mark):
                 found.add(os.path.join(folder, name))
     return found
 
 
-def has_mark(proc, mark):
+def is_ours(pid, mark):
     try:
-        return mark.encode() in (proc / "environ").read_bytes()
+        environment = Path("/proc", str(pid), "environ").read_bytes()
     except OSError:
-        return False  # ended meanwhile, or not ours to look at
+        environment = b""
+    if environment:
+        return mark.encode() in environment
+    return pid in started  # it has ended
 
 
 def network_namespaces():
